@@ -282,8 +282,9 @@ COMMENT ON TRIGGER noted ON sexton.job IS 'See sexton.job_noted().';
 
 CREATE VIEW sexton.orphan AS
 SELECT j.id, j.name, j.kind, j.lock_id, j.version, j.run_id, j.holder, j.holder_pid, j.due_at, j.priority
-  FROM sexton.job j
- WHERE j.state = 'running'
+  FROM sexton.run r                 -- by its index of running runs: sexton.job has none on state, to keep claims HOT
+  JOIN sexton.job j ON j.id = r.job_id AND j.run_id = r.id AND j.state = 'running'
+ WHERE r.state = 'running'
    AND NOT EXISTS (   -- not sexton.lock_holder(): pg_locks is read once here, not once a row
      SELECT 1 FROM pg_catalog.pg_locks l, sexton.meta m
       WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.mode = 'ExclusiveLock'

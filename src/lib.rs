@@ -1,6 +1,10 @@
 //! Sexton.
 
 pub mod error;
+pub mod failpoint;
+pub mod kind;
 pub mod protocol;
+#[doc(hidden)]
+pub mod statements;
 
 pub use error::{Error, ErrorKind, Result};

@@ -1,3 +1,8 @@
 //! The kernel.
 
+pub mod claim;
 pub mod connect;
+pub mod fence;
+pub mod resource;
+pub mod run;
+pub mod session;

@@ -1,0 +1,308 @@
+//! What a run is given: what it is for, and the only ways to act.
+
+use std::{collections::BTreeMap, future::Future, time::Duration};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use tokio_postgres::{
+    Row,
+    types::{ToSql, Type},
+};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::{
+    error::{Error, ErrorKind},
+    protocol::{
+        fence::{Batch, FencedTransaction, Held},
+        run::{Mode, Stop},
+    },
+};
+
+/// How often a run that is busy elsewhere shows the server that it lives. The server ends a session that is idle
+/// for 15 s (protocol.md, "Sessions").
+const PING_EVERY: Duration = Duration::from_secs(5);
+/// A run whose last good ping started longer ago than this no longer trusts its session.
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Options that hold for one occurrence alone: those of `sexton.run_now(job, options)`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Options {
+    /// Only report, even if armed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dry_run: Option<bool>,
+    /// Stop after about that many rows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit_rows: Option<u64>,
+    /// Stop after that long: `10m`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub time_limit: Option<String>,
+    /// Keep to a part of the keys, in the kind's own words.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub range: Option<String>,
+    /// Pass over guards, in the kind's own words; for authors alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub force: Option<bool>,
+}
+
+/// What a run is for and by which it acts. Owned by the runner, lent to the kind.
+pub struct RunContext {
+    pub(crate) held: Held,
+    pub(crate) drain: CancellationToken,
+    pub(crate) options: Options,
+    pub(crate) inputs: BTreeMap<String, Value>,
+    pub(crate) now: Timestamp,
+}
+
+impl RunContext {
+    /// The job's name.
+    pub fn job(&self) -> &str {
+        &self.held.claim().job_name
+    }
+
+    /// The run's id: for logs. It changes with each attempt; see [`RunContext::idempotency_key`] for what does not.
+    pub fn run_id(&self) -> Uuid {
+        self.held.claim().run_id
+    }
+
+    /// What the run is for: the scheduled instant, unchanged by retries.
+    pub fn occurrence(&self) -> Timestamp {
+        self.held.claim().occurrence
+    }
+
+    /// 1 for the first run of an occurrence.
+    pub fn attempt(&self) -> u32 {
+        self.held.claim().attempt
+    }
+
+    /// Whether the run writes, or only reports what it would.
+    pub fn mode(&self) -> Mode {
+        self.held.claim().mode
+    }
+
+    /// The database's clock at the claim; in tests, the test's own. A kind takes all its "now" from here, and keeps
+    /// what it derives from it (a cutoff) in its cursor, so that the next attempt means the same.
+    pub fn now(&self) -> Timestamp {
+        self.now
+    }
+
+    /// The options of this occurrence.
+    pub fn options(&self) -> &Options {
+        &self.options
+    }
+
+    /// The declared inputs of this occurrence.
+    pub fn inputs(&self) -> &BTreeMap<String, Value> {
+        &self.inputs
+    }
+
+    /// The rows that an operator approved for one run of this revision (`sexton arm JOB --approve ROWS`).
+    pub fn approved_rows(&self) -> Option<u64> {
+        self.held.claim().approved_rows
+    }
+
+    /// The schema-qualified, quoted name of `params.table`, as it was resolved when the job was saved, and its oid.
+    pub fn target(&self) -> Option<(&str, u32)> {
+        let claim = self.held.claim();
+        Some((claim.target_name.as_deref()?, claim.target_oid?))
+    }
+
+    /// The fencing token for the outside, `epoch.version`: it grows with every change of holder.
+    pub fn token(&self) -> String {
+        format!("{}.{}", self.held.claim().epoch, self.held.claim().version)
+    }
+
+    /// The key under which the outside may recognize a repetition of `step`: the same for each attempt of an occurrence.
+    pub fn idempotency_key(&self, step: &str) -> String {
+        let claim = self.held.claim();
+        format!("sexton/{}/{}/{}/{step}", claim.install_id, claim.job_id, claim.occurrence.as_microsecond())
+    }
+
+    /// Where the last committed batch of this occurrence left off, by whichever attempt; `None` at its beginning.
+    ///
+    /// # Errors
+    /// If the stored cursor is not of this shape.
+    pub fn cursor<C: DeserializeOwned>(&self) -> Result<Option<C>, Stop> {
+        let Some(cursor) = self.held.cursor() else { return Ok(None) };
+        serde_json::from_value(cursor.clone()).map(Some).map_err(|cause| {
+            Stop::Failed(
+                Error::new(ErrorKind::Invalid, "the stored cursor is of another shape").caused_by(cause),
+            )
+        })
+    }
+
+    /// Reads, on the run session: each statement a transaction of its own.
+    ///
+    /// # Errors
+    /// [`Stop::Drained`] when this replica shuts down; whatever the database reports.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves the session in doubt: the run is over.
+    pub async fn query(&mut self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Stop> {
+        self.stop_if_draining()?;
+        self.held.query(sql, params).await
+    }
+
+    /// Reads, with the types of the parameters given instead of inferred by the server.
+    ///
+    /// # Errors
+    /// As [`RunContext::query`].
+    ///
+    /// # Cancel safety
+    /// As [`RunContext::query`].
+    pub async fn query_typed(
+        &mut self,
+        sql: &str,
+        params: &[(&(dyn ToSql + Sync), Type)],
+    ) -> Result<Vec<Row>, Stop> {
+        self.stop_if_draining()?;
+        self.held.query_typed(sql, params).await
+    }
+
+    /// One batch as one statement and one transaction, the best kind of batch: `effect` is an INSERT, UPDATE or DELETE
+    /// with `RETURNING` (any columns; its rows are counted), with `$1…` for `params`. It commits together with
+    /// `cursor` as the new position, or not at all.
+    ///
+    /// # Errors
+    /// [`Stop::Fenced`] if the run no longer holds its job: nothing was written. [`Stop::Drained`] when this replica
+    /// shuts down. Contention is no error but [`Batch::Undone`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves it open whether the batch committed: the run is over on this replica, and the next
+    /// attempt reads from the database which it was.
+    pub async fn batch(
+        &mut self,
+        effect: &str,
+        params: &[&(dyn ToSql + Sync)],
+        cursor: &impl Serialize,
+    ) -> Result<Batch, Stop> {
+        self.stop_if_draining()?;
+        let cursor = to_json(cursor)?;
+        self.held.batch(effect, params, cursor).await
+    }
+
+    /// A batch of several statements. Prefer [`RunContext::batch`]: while a transaction is open, a frozen client holds
+    /// its row locks until the server ends it (15 s).
+    ///
+    /// # Errors
+    /// As [`RunContext::batch`].
+    ///
+    /// # Cancel safety
+    /// Dropping the transaction takes it back.
+    pub async fn begin(&mut self) -> Result<FencedTransaction<'_>, Stop> {
+        self.stop_if_draining()?;
+        self.held.begin().await
+    }
+
+    /// Stores a position without an effect.
+    ///
+    /// # Errors
+    /// As [`RunContext::batch`].
+    ///
+    /// # Cancel safety
+    /// As [`RunContext::batch`].
+    pub async fn checkpoint(&mut self, cursor: &impl Serialize) -> Result<(), Stop> {
+        let transaction = self.begin().await?;
+        transaction.commit(0, cursor).await
+    }
+
+    /// Waits between batches, keeping the session alive; ends early with an error when the run must stop.
+    ///
+    /// # Errors
+    /// As [`RunContext::batch`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn rest(&mut self, time: Duration) -> Result<(), Stop> {
+        self.keep_while(tokio::time::sleep(time)).await
+    }
+
+    /// Does something outside the database, keeping the session alive meanwhile. No transaction is open then.
+    ///
+    /// # Errors
+    /// [`Stop::Fenced`], [`Stop::Drained`] or [`Stop::Lost`] as soon as the run must stop: the work is dropped.
+    ///
+    /// # Cancel safety
+    /// That of `work`.
+    pub async fn keep_while<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
+        let drain = self.drain.clone();
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                () = drain.cancelled() => return Err(Stop::Drained),
+                done = &mut work => return Ok(done),
+                () = tokio::time::sleep(PING_EVERY) => {}
+            }
+            self.ping().await?;
+        }
+    }
+
+    /// Asks whether the run still holds its job.
+    ///
+    /// # Errors
+    /// [`Stop::Fenced`] if it does not, [`Stop::Lost`] if there is no answer within 10 s.
+    ///
+    /// # Cancel safety
+    /// As [`RunContext::query`].
+    pub async fn ping(&mut self) -> Result<(), Stop> {
+        match tokio::time::timeout(PING_TIMEOUT, self.held.ping()).await {
+            Ok(answer) => answer,
+            Err(_) => Err(Stop::Lost(Error::new(ErrorKind::Unreachable, "the run session does not answer"))),
+        }
+    }
+
+    /// Says how far the run is, for people: `sexton watch` shows it.
+    ///
+    /// # Errors
+    /// If the session is lost.
+    ///
+    /// # Cancel safety
+    /// As [`RunContext::query`].
+    pub async fn progress(&mut self, progress: &impl Serialize) -> Result<(), Stop> {
+        let progress = to_json(progress)?;
+        self.held.note_progress(&progress).await
+    }
+
+    /// Takes a resource for the time of `work`, exclusively; waits for it up to `patience`, trying again and again.
+    /// Whatever becomes of this replica, the resource is free again with its session.
+    ///
+    /// # Errors
+    /// [`Stop::Failed`] if another held it all the time; otherwise those of `work`.
+    ///
+    /// # Cancel safety
+    /// As [`RunContext::query`].
+    pub async fn with_resource<T>(
+        &mut self,
+        name: &str,
+        patience: Duration,
+        work: impl AsyncFnOnce(&mut RunContext) -> Result<T, Stop>,
+    ) -> Result<T, Stop> {
+        let deadline = tokio::time::Instant::now() + patience;
+        let resource = loop {
+            if let Some(resource) = self.held.take_resource(name).await? {
+                break resource;
+            }
+            if tokio::time::Instant::now() >= deadline {
+                let message = format!("resource {name} was held by another for all of {patience:?}");
+                return Err(Stop::Failed(Error::new(ErrorKind::Refused, message)));
+            }
+            self.rest(Duration::from_millis(fastrand::u64(100..300))).await?;
+        };
+        let done = work(self).await;
+        self.held.give_resource(resource).await?;
+        done
+    }
+
+    fn stop_if_draining(&self) -> Result<(), Stop> {
+        if self.drain.is_cancelled() { Err(Stop::Drained) } else { Ok(()) }
+    }
+}
+
+fn to_json(value: &impl Serialize) -> Result<Value, Stop> {
+    serde_json::to_value(value).map_err(|cause| {
+        Stop::Failed(Error::new(ErrorKind::Invalid, "cannot be stored as JSON").caused_by(cause))
+    })
+}

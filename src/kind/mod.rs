@@ -1,0 +1,18 @@
+//! What a kind is: the trait, what a run of it is given, what it gives back, and the registry that finds it by name.
+//!
+//! A built-in kind uses nothing that a user's own crate could not. What is easy to get wrong: a kind never writes to
+//! the database other than through [`RunContext::batch`] or [`RunContext::begin`], since only what these commit is
+//! fenced; reading is free.
+
+mod context;
+mod describe;
+mod registry;
+mod report;
+
+pub use context::{Options, RunContext};
+pub use describe::{Description, Nature, Param};
+pub use registry::{Kind, ParamError, Registered, Registry};
+pub use report::{ComeBack, Report, Stopped};
+
+pub use crate::protocol::fence::{Batch, FencedTransaction, Undone};
+pub use crate::protocol::run::{Mode, Stop, StopReason};

@@ -1,0 +1,156 @@
+//! The trait of kinds, and the registry that finds one by its name.
+//!
+//! Typed outside, erased inside: a kind's author sees `Params`, the runner sees JSON.
+
+use std::{collections::BTreeMap, future::Future, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{Description, Report, RunContext};
+use crate::protocol::run::Stop;
+
+/// A kind of work. See `examples/own_kind.rs` for one of a user's own.
+pub trait Kind: Send + Sync + 'static {
+    /// The settings of a job of this kind. Derive `Deserialize` with `deny_unknown_fields`: an unknown name is then an
+    /// error that names the known ones.
+    type Params: DeserializeOwned + Send + Sync + 'static;
+
+    /// The name that `sexton.job.kind` stores: lower case, digits and underscores.
+    fn name(&self) -> &'static str;
+
+    /// The kind in its own words.
+    fn describe(&self) -> Description;
+
+    /// What cannot be told from the shape of the params alone: ranges, combinations. Asked whenever a job is saved
+    /// by `sexton apply`, and by a replica before a revision first runs. Must not do I/O.
+    ///
+    /// # Errors
+    /// The path of the parameter, and what is wrong with it.
+    fn check(&self, params: &Self::Params) -> Result<(), ParamError> {
+        let _ = params;
+        Ok(())
+    }
+
+    /// Does the work of one run, in batches, each of which commits with the fence.
+    ///
+    /// # Errors
+    /// Whatever [`RunContext`] returns is passed on with `?`; a kind's own failures are [`Stop::Failed`].
+    ///
+    /// # Cancel safety
+    /// The future is dropped when the run times out or the process shuts down at once. Nothing that was not
+    /// committed by then takes effect.
+    fn run(
+        &self,
+        context: &mut RunContext,
+        params: Self::Params,
+    ) -> impl Future<Output = Result<Report, Stop>> + Send;
+}
+
+/// What is wrong with a parameter.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("params{}{path}: {message}", if path.is_empty() { "" } else { "." })]
+pub struct ParamError {
+    /// Which one: `retention`, `targets[2].by`; empty for the params as a whole.
+    pub path: String,
+    /// What is wrong, and what would be right.
+    pub message: String,
+}
+
+impl ParamError {
+    /// What is wrong with the parameter at `path`.
+    pub fn new(path: impl Into<String>, message: impl Into<String>) -> Self {
+        ParamError { path: path.into(), message: message.into() }
+    }
+}
+
+/// A kind with its types erased.
+trait Erased: Send + Sync {
+    fn check(&self, params: &Value) -> Result<(), ParamError>;
+    fn run<'a>(&'a self, context: &'a mut RunContext, params: Value) -> BoxFuture<'a, Result<Report, Stop>>;
+}
+
+impl<K: Kind> Erased for K {
+    fn check(&self, params: &Value) -> Result<(), ParamError> {
+        Kind::check(self, &read::<K::Params>(params)?)
+    }
+
+    fn run<'a>(&'a self, context: &'a mut RunContext, params: Value) -> BoxFuture<'a, Result<Report, Stop>> {
+        Box::pin(async move {
+            // A replica validates each revision before it is claimed; this can only differ if the kind's code does.
+            let params = read::<K::Params>(&params)
+                .map_err(|error| Stop::refused(error.to_string(), "edit the job"))?;
+            Kind::run(self, context, params).await
+        })
+    }
+}
+
+fn read<P: DeserializeOwned>(params: &Value) -> Result<P, ParamError> {
+    serde_path_to_error::deserialize(params).map_err(|error| {
+        let path = error.path().to_string();
+        ParamError::new(if path == "." { String::new() } else { path }, error.into_inner().to_string())
+    })
+}
+
+/// A kind in the registry.
+#[derive(Clone)]
+pub struct Registered {
+    name: &'static str,
+    description: Description,
+    kind: Arc<dyn Erased>,
+}
+
+impl Registered {
+    /// The name that jobs store.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The kind in its own words.
+    pub fn describe(&self) -> Description {
+        self.description
+    }
+
+    /// Whether a job with these params could run, as far as can be told without a database.
+    ///
+    /// # Errors
+    /// The first parameter that is wrong.
+    pub fn check(&self, params: &Value) -> Result<(), ParamError> {
+        self.kind.check(params)
+    }
+
+    pub(crate) async fn run(&self, context: &mut RunContext, params: Value) -> Result<Report, Stop> {
+        self.kind.run(context, params).await
+    }
+}
+
+/// The kinds that a replica knows, by name. Jobs of other kinds are left alone.
+#[derive(Clone, Default)]
+pub struct Registry {
+    kinds: BTreeMap<&'static str, Registered>,
+}
+
+impl Registry {
+    /// Knows nothing yet; see also [`Registry::with_builtins`].
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds a kind, in place of one of the same name.
+    pub fn add(&mut self, kind: impl Kind) -> &mut Self {
+        let registered = Registered { name: kind.name(), description: kind.describe(), kind: Arc::new(kind) };
+        self.kinds.insert(registered.name, registered);
+        self
+    }
+
+    /// The kind of this name.
+    pub fn get(&self, name: &str) -> Option<&Registered> {
+        self.kinds.get(name)
+    }
+
+    /// All of them, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Registered> {
+        self.kinds.values()
+    }
+}

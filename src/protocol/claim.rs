@@ -1,0 +1,150 @@
+//! Taking a job: its advisory lock first, then the update that bumps its version.
+//!
+//! The row decides who owns a run; the lock only tells whether the holder is still there. So a lost race is the
+//! normal case and a value, [`Claimed::Lost`]; and an orphaned run is recovered by the very same claim: whoever holds
+//! the lock while the row says running knows that the old session is gone.
+//!
+//! What is easy to get wrong: a claim is only worth something on the session that holds the lock. Hence [`Claim`] has
+//! no public constructor, is not `Clone`, and travels inside [`Held`] together with its session.
+
+use jiff::Timestamp;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::{
+    connect::Connector,
+    fence::Held,
+    run::Mode,
+    session::{RunSession, Settings},
+};
+use crate::{error::Result, failpoint::failpoint, statements};
+
+/// What is needed to try for a job: as the scan of due jobs gives it.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    pub(crate) job_id: i64,
+    pub(crate) job_name: String,
+    pub(crate) lock_id: i32,
+    pub(crate) version: i64,
+    pub(crate) search_path: Option<String>,
+    pub(crate) target_name: Option<String>,
+    pub(crate) target_oid: Option<u32>,
+}
+
+/// Who tries.
+#[derive(Clone, Debug)]
+pub(crate) struct Claimant {
+    pub(crate) replica_id: Uuid,
+    /// Host name and process id, for people.
+    pub(crate) holder: String,
+    /// Program and time zone data, with their versions.
+    pub(crate) program: String,
+    pub(crate) install_id: Uuid,
+    pub(crate) lock_class: i32,
+}
+
+/// What the kind is, as far as the protocol cares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rules {
+    /// Runs are dry unless armed, and stop at `pause_all()`.
+    pub(crate) destructive: bool,
+    /// Runs wait for `adopt()` in a restored database.
+    pub(crate) outside: bool,
+}
+
+/// A live claim: the token of a run.
+pub(crate) struct Claim {
+    pub(crate) job_id: i64,
+    pub(crate) job_name: String,
+    pub(crate) version: i64,
+    pub(crate) run_id: Uuid,
+    pub(crate) epoch: i64,
+    pub(crate) occurrence: Timestamp,
+    pub(crate) attempt: u32,
+    pub(crate) mode: Mode,
+    pub(crate) approved_rows: Option<u64>,
+    pub(crate) claimed_at: Timestamp,
+    pub(crate) install_id: Uuid,
+    pub(crate) lock_class: i32,
+    pub(crate) target_name: Option<String>,
+    pub(crate) target_oid: Option<u32>,
+}
+
+/// What became of a try.
+#[must_use]
+pub(crate) enum Claimed {
+    /// The job is ours.
+    Won(Box<Held>),
+    /// An orphaned run was put in order; nothing started, for this reason.
+    Settled(String),
+    /// Somebody else has it, or it is not to be had now, for this reason.
+    Lost(String),
+}
+
+/// Tries for a job, on a session of its own.
+///
+/// # Errors
+/// If the database cannot be reached, or what stands in between breaks sessions. Nothing is claimed then: a claim
+/// whose answer is lost is an orphan as soon as its session is closed, and that is on return.
+///
+/// # Cancel safety
+/// Dropping the future closes the session, and with it gives up whatever was taken.
+pub(crate) async fn claim(
+    connector: &Connector,
+    candidate: &Candidate,
+    claimant: &Claimant,
+    rules: Rules,
+    mut settings: Settings,
+) -> Result<Claimed> {
+    settings.search_path.clone_from(&candidate.search_path);
+    let replica = claimant.replica_id.simple().to_string();
+    // The tail of a v7 uuid is its random part; its head is the time, alike in replicas that start together.
+    let name = format!("sexton/{}/{}", &replica[replica.len() - 8..], candidate.job_name);
+    let mut session = RunSession::open(connector, &name, &settings).await?;
+    if !session.try_lock(claimant.lock_class, candidate.lock_id).await? {
+        return Ok(Claimed::Lost("its lock is held".to_owned()));
+    }
+    failpoint!("claim.locked");
+    let run_id = Uuid::now_v7();
+    let row = session
+        .one(
+            statements::CLAIM,
+            &[
+                &candidate.job_id,
+                &candidate.version,
+                &run_id,
+                &claimant.replica_id,
+                &claimant.holder,
+                &claimant.program,
+                &rules.destructive,
+                &rules.outside,
+            ],
+        )
+        .await?;
+    let reason = || row.get::<_, Option<String>>("reason").unwrap_or_default();
+    match row.get::<_, &str>("result") {
+        "won" => {}
+        "settled" => return Ok(Claimed::Settled(reason())),
+        _ => return Ok(Claimed::Lost(reason())),
+    }
+    failpoint!("claim.won");
+    let parts: Option<Value> = row.get("parts");
+    let cursor = parts.as_ref().and_then(|parts| parts.get("0")).filter(|cursor| !cursor.is_null()).cloned();
+    let claim = Claim {
+        job_id: candidate.job_id,
+        job_name: candidate.job_name.clone(),
+        version: row.get("version"),
+        run_id,
+        epoch: row.get("epoch"),
+        occurrence: row.get("occurrence"),
+        attempt: row.get::<_, i32>("attempt").unsigned_abs(),
+        mode: if row.get::<_, &str>("mode") == "dry" { Mode::Dry } else { Mode::Real },
+        approved_rows: row.get::<_, Option<i64>>("approved_rows").map(i64::unsigned_abs),
+        claimed_at: row.get("claimed_at"),
+        install_id: claimant.install_id,
+        lock_class: claimant.lock_class,
+        target_name: candidate.target_name.clone(),
+        target_oid: candidate.target_oid,
+    };
+    Ok(Claimed::Won(Box::new(Held::new(claim, session, cursor))))
+}

@@ -1,0 +1,187 @@
+//! A run session: the database session that holds a job's advisory lock and does the run's work.
+//!
+//! It is opened for one run and closed after it, never pooled, never shared, never opened again within a run. What is
+//! easy to get wrong: no single setting makes the server notice a client that is gone; these do so together. With the
+//! defaults of PostgreSQL a lock outlived its client by more than two hours; with these, measured on the prototype,
+//! by 15 s at the most. All of them may be set by any role.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio_postgres::{Client, Row, Statement, types::ToSql, types::Type};
+
+use super::connect::{Canceler, Connector, Opened};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    statements,
+};
+
+/// How long the server lets a run session be idle before it ends it: the bound on how long a frozen or unreachable
+/// replica can keep its jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// Idle, in a transaction or out of one. Default 15 s. A run pings every 5 s.
+    pub idle: Duration,
+}
+
+impl Default for Lease {
+    fn default() -> Self {
+        Lease { idle: Duration::from_secs(15) }
+    }
+}
+
+/// Settings of a run session: the lease, and what the job asks for.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// See [`Lease`].
+    pub lease: Lease,
+    /// `search_path`; `None` keeps the role's or the database's own, which the application's triggers need.
+    pub search_path: Option<String>,
+}
+
+impl Settings {
+    fn start_up(&self) -> Vec<(&str, String)> {
+        let idle = format!("{}ms", self.lease.idle.as_millis());
+        let mut settings = vec![
+            ("default_transaction_isolation", "read committed".to_owned()),
+            ("synchronous_commit", "on".to_owned()),
+            // A generic plan made for one batch can be a sequential scan for the next.
+            ("plan_cache_mode", "force_custom_plan".to_owned()),
+            // Below deadlock_timeout, so that the application is never the victim of a deadlock with us.
+            ("lock_timeout", "200ms".to_owned()),
+            ("statement_timeout", "5min".to_owned()),
+            ("idle_session_timeout", idle.clone()),
+            ("idle_in_transaction_session_timeout", idle),
+            ("client_connection_check_interval", "2s".to_owned()),
+            ("tcp_keepalives_idle", "5s".to_owned()),
+            ("tcp_keepalives_interval", "2s".to_owned()),
+            ("tcp_keepalives_count", "3".to_owned()),
+            ("tcp_user_timeout", "12s".to_owned()),
+        ];
+        if let Some(path) = &self.search_path {
+            settings.push(("search_path", path.clone()));
+        }
+        settings
+    }
+}
+
+/// An open run session.
+pub(crate) struct RunSession {
+    client: Client,
+    canceler: Canceler,
+    backend_pid: i32,
+    statements: BTreeMap<String, Statement>,
+    // Kept, for the connection's task stops when nobody listens no more; its content does not matter here.
+    _messages: tokio::sync::mpsc::UnboundedReceiver<tokio_postgres::AsyncMessage>,
+}
+
+impl RunSession {
+    /// Opens a session and reads its settings back.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Unsuitable`] if the settings are not in force: something in between drops them.
+    pub(crate) async fn open(connector: &Connector, name: &str, settings: &Settings) -> Result<Self> {
+        let wanted = settings.start_up();
+        let given: Vec<(&str, &str)> = wanted.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let Opened { client, messages, canceler } = connector.open(name, &given).await?;
+        let names: Vec<&str> = given.iter().map(|(name, _)| *name).collect();
+        let row = client.query_typed(statements::RUN_SESSION_SETTINGS, &[(&names, Type::TEXT_ARRAY)]).await?;
+        let row = row
+            .first()
+            .ok_or_else(|| Error::new(ErrorKind::Unsuitable, "the session does not tell its settings"))?;
+        verify(&wanted, row)?;
+        let backend_pid = row.get(0);
+        Ok(RunSession { client, canceler, backend_pid, statements: BTreeMap::new(), _messages: messages })
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
+    pub(crate) fn canceler(&self) -> &Canceler {
+        &self.canceler
+    }
+
+    pub(crate) fn backend_pid(&self) -> i32 {
+        self.backend_pid
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.client.is_closed()
+    }
+
+    /// The statement prepared on this session, once.
+    pub(crate) async fn prepare(
+        &mut self,
+        sql: &str,
+        types: &[Type],
+    ) -> Result<Statement, tokio_postgres::Error> {
+        if let Some(statement) = self.statements.get(sql) {
+            return Ok(statement.clone());
+        }
+        let statement = self.client.prepare_typed(sql, types).await?;
+        self.statements.insert(sql.to_owned(), statement.clone());
+        Ok(statement)
+    }
+
+    /// One row of a statement that always gives one.
+    pub(crate) async fn one(
+        &mut self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Row, tokio_postgres::Error> {
+        let statement = self.prepare(sql, &[]).await?;
+        self.client.query_one(&statement, params).await
+    }
+
+    /// Tries to take an advisory lock; never waits.
+    pub(crate) async fn try_lock(&mut self, class: i32, id: i32) -> Result<bool> {
+        Ok(self.one(statements::TRY_LOCK, &[&class, &id]).await?.get(0))
+    }
+
+    /// Gives an advisory lock back.
+    pub(crate) async fn unlock(&mut self, class: i32, id: i32) -> Result<bool> {
+        Ok(self.one(statements::UNLOCK, &[&class, &id]).await?.get(0))
+    }
+}
+
+/// Compares what is in force with what was asked for. On a Unix socket the TCP settings read as 0, rightly.
+fn verify(wanted: &[(&str, String)], row: &Row) -> Result<()> {
+    let by_tcp: bool = row.get(1);
+    let serde_json::Value::Object(in_force) = row.get(2) else {
+        return Err(Error::new(ErrorKind::Unsuitable, "the session does not tell its settings"));
+    };
+    for (name, value) in wanted.iter().filter(|(name, _)| by_tcp || !name.starts_with("tcp_")) {
+        let found = in_force.get(*name).and_then(serde_json::Value::as_str).unwrap_or("nothing");
+        if milliseconds(found) != milliseconds(value) {
+            let message = format!("{name} is {found} in the session, though {value} was asked for");
+            return Err(Error::new(ErrorKind::Unsuitable, message)
+                .with_remedy("connect to PostgreSQL directly: a pooler in between drops the settings that make takeover safe and quick"));
+        }
+    }
+    Ok(())
+}
+
+/// Durations in one unit, since the server shows 15000ms as 15s; anything else as it is.
+fn milliseconds(setting: &str) -> String {
+    let digits = setting.trim_end_matches(|c: char| !c.is_ascii_digit());
+    let factor = match &setting[digits.len()..] {
+        "ms" => 1,
+        "s" => 1000,
+        "min" => 60_000,
+        _ => return setting.replace(' ', ""),
+    };
+    digits.parse::<u64>().map_or_else(|_| setting.to_owned(), |n| (n * factor).to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_compare_in_one_unit() {
+        assert_eq!(milliseconds("15s"), milliseconds("15000ms"));
+        assert_eq!(milliseconds("5min"), milliseconds("300s"));
+        assert_ne!(milliseconds("5s"), milliseconds("5min"));
+        assert_eq!(milliseconds("\"$user\", public"), milliseconds("\"$user\",public"));
+    }
+}

@@ -1,0 +1,29 @@
+//! Every file of `sql/` by name, and nothing else.
+//!
+//! There is no SQL text in `.rs` files, save what the purge's own statement builder quotes together. A test has the
+//! server parse each of these, and fails for a file that nothing uses.
+
+/// Declares a constant for each file, and the list of all for the test that has them parsed.
+macro_rules! statements {
+    ($($name:ident = $file:literal;)*) => {
+        $(pub(crate) const $name: &str = include_str!(concat!("../sql/", $file, ".sql"));)*
+
+        /// All of them: file name without ending, and text.
+        #[doc(hidden)]
+        pub const ALL: &[(&str, &str)] = &[$(($file, $name)),*];
+    };
+}
+
+statements! {
+    CLAIM = "claim";
+    FENCE = "fence";
+    FINISH = "finish";
+    JOB_FOR_RUN = "job_for_run";
+    NOTE_PROGRESS = "note_progress";
+    NOTE_RESOURCES = "note_resources";
+    PING = "ping";
+    RESOURCE_LOCK = "resource_lock";
+    RUN_SESSION_SETTINGS = "run_session_settings";
+    TRY_LOCK = "try_lock";
+    UNLOCK = "unlock";
+}
