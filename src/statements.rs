@@ -15,15 +15,27 @@ macro_rules! statements {
 }
 
 statements! {
+    ACCEPT = "accept";
     CLAIM = "claim";
     FENCE = "fence";
     FINISH = "finish";
+    HORIZON = "horizon";
+    INSTALLATION = "installation";
     JOB_FOR_RUN = "job_for_run";
+    LISTEN = "listen";
     NOTE_PROGRESS = "note_progress";
     NOTE_RESOURCES = "note_resources";
+    OBSERVE = "observe";
     PING = "ping";
+    PLAN = "plan";
+    PRUNE = "prune";
+    REJECT = "reject";
+    REPLICA_START = "replica_start";
     RESOURCE_LOCK = "resource_lock";
     RUN_SESSION_SETTINGS = "run_session_settings";
+    SCAN = "scan";
+    SERVER = "server";
+    SKIP = "skip";
     TRY_LOCK = "try_lock";
     UNLOCK = "unlock";
 }

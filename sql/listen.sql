@@ -1,0 +1,2 @@
+-- Subscribes the control session to hints. No parameters, no rows.
+LISTEN sexton
