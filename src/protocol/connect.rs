@@ -5,11 +5,17 @@
 //! the client library's `connect_timeout` covers the TCP connect of one address alone, so a server that
 //! accepts and stays silent would hang us; hence the timeout around the whole of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, NoTls};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
+
+use super::refusal;
 
 /// How the session is encrypted.
 #[derive(Clone)]
@@ -28,6 +34,8 @@ pub enum Tls {
 pub struct Target {
     /// Hosts, user, password, database, keepalives.
     pub config: Config,
+    /// What to try next, in this order: hosts whose password or encryption differs from the first one's.
+    pub fallbacks: Vec<Config>,
     /// Encryption.
     pub tls: Tls,
     /// The most that opening a session may take, over all hosts, TLS and login. Default 10 s.
@@ -36,7 +44,7 @@ pub struct Target {
 
 impl From<Config> for Target {
     fn from(config: Config) -> Self {
-        Target { config, tls: Tls::None, timeout: Duration::from_secs(10) }
+        Target { config, fallbacks: Vec::new(), tls: Tls::None, timeout: Duration::from_secs(10) }
     }
 }
 
@@ -58,29 +66,30 @@ impl Connector {
     /// value) in force from its first statement on.
     ///
     /// # Errors
-    /// [`ErrorKind::Unreachable`] if no host lets us in within the timeout; [`ErrorKind::Unsuitable`] if what
+    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) if no host lets us in within the timeout; [`ErrorKind::Unsuitable`](crate::ErrorKind::Unsuitable) if what
     /// answers refuses settings at the start of a session, as transaction poolers do.
     ///
     /// # Cancel safety
     /// Dropping the future closes what was opened.
     pub async fn open(&self, name: &str, settings: &[(&str, &str)]) -> Result<Opened> {
-        let mut target = (self.source)()?;
-        target.config.application_name(fit_application_name(name));
-        if !settings.is_empty() {
-            let given = target.config.get_options().map(|o| format!("{o} ")).unwrap_or_default();
-            target.config.options(format!("{given}{}", startup_options(settings)));
+        let target = (self.source)()?;
+        let deadline = Instant::now() + target.timeout;
+        let mut attempts = VecDeque::from(target.fallbacks);
+        attempts.push_front(target.config);
+        let mut refusals = Vec::new();
+        while let Some(mut config) = attempts.pop_front() {
+            ask_for(&mut config, name, settings);
+            // An even share of what is left, so that a host that drops packets leaves time for the next.
+            let left = u32::try_from(attempts.len() + 1).unwrap_or(u32::MAX);
+            let share = deadline.saturating_duration_since(Instant::now()) / left;
+            match tokio::time::timeout(share, dial(&config, &target.tls)).await {
+                Ok(Ok(opened)) => return Ok(opened),
+                Ok(Err(error)) if refusal::is_final(&error) => return Err(refusal::explain(error, &config)),
+                Ok(Err(error)) => refusals.push(refusal::explain(error, &config)),
+                Err(_) => refusals.push(refusal::silence(share, &config)),
+            }
         }
-        match tokio::time::timeout(target.timeout, dial(&target)).await {
-            Ok(opened) => opened.map_err(|error| explain(error, &target.config)),
-            Err(_) => Err(Error::new(
-                ErrorKind::Unreachable,
-                format!(
-                    "no session within {:?}: the server accepts but does not answer, or drops packets",
-                    target.timeout
-                ),
-            )
-            .about(place(&target.config))),
-        }
+        Err(refusal::of_all(refusals))
     }
 }
 
@@ -128,29 +137,38 @@ impl Canceler {
     }
 }
 
-async fn dial(target: &Target) -> std::result::Result<Opened, tokio_postgres::Error> {
-    match &target.tls {
+/// Asks for a session of this name with these settings, besides the options that the configuration has.
+fn ask_for(config: &mut Config, name: &str, settings: &[(&str, &str)]) {
+    config.application_name(fit_application_name(name));
+    if !settings.is_empty() {
+        let given = config.get_options().map(|o| format!("{o} ")).unwrap_or_default();
+        config.options(format!("{given}{}", startup_options(settings)));
+    }
+}
+
+async fn dial(config: &Config, tls: &Tls) -> std::result::Result<Opened, tokio_postgres::Error> {
+    match tls {
         Tls::None => {
-            let (client, connection) = target.config.connect(NoTls).await?;
-            Ok(drive(client, connection, target))
+            let (client, connection) = config.connect(NoTls).await?;
+            Ok(drive(client, connection, tls))
         }
         #[cfg(feature = "tls")]
-        Tls::Rustls(tls) => {
-            let (client, connection) = target.config.connect(tls.clone()).await?;
-            Ok(drive(client, connection, target))
+        Tls::Rustls(connector) => {
+            let (client, connection) = config.connect(connector.clone()).await?;
+            Ok(drive(client, connection, tls))
         }
     }
 }
 
 /// Polls the connection for messages on a task of its own. The usual `tokio::spawn(connection)` would throw
 /// notifications away.
-fn drive<S, T>(client: Client, mut connection: tokio_postgres::Connection<S, T>, target: &Target) -> Opened
+fn drive<S, T>(client: Client, mut connection: tokio_postgres::Connection<S, T>, tls: &Tls) -> Opened
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, messages) = tokio::sync::mpsc::unbounded_channel();
-    let canceler = Canceler { token: client.cancel_token(), tls: target.tls.clone() };
+    let canceler = Canceler { token: client.cancel_token(), tls: tls.clone() };
     tokio::spawn(async move {
         while let Some(message) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
             match message {
@@ -178,49 +196,6 @@ fn fit_application_name(name: &str) -> String {
 fn startup_options(settings: &[(&str, &str)]) -> String {
     let escape = |value: &str| value.replace('\\', "\\\\").replace(' ', "\\ ");
     settings.iter().map(|(name, value)| format!("-c {name}={}", escape(value))).collect::<Vec<_>>().join(" ")
-}
-
-fn place(config: &Config) -> String {
-    use tokio_postgres::config::Host;
-    let hosts: Vec<String> = config
-        .get_hosts()
-        .iter()
-        .map(|host| match host {
-            Host::Tcp(name) => name.clone(),
-            #[cfg(unix)]
-            Host::Unix(path) => path.display().to_string(),
-        })
-        .collect();
-    let ports: Vec<String> = config.get_ports().iter().map(u16::to_string).collect();
-    let port = if ports.is_empty() { String::new() } else { format!(" port {}", ports.join(",")) };
-    format!("database at {}{port}", hosts.join(","))
-}
-
-fn explain(error: tokio_postgres::Error, config: &Config) -> Error {
-    let text = error.to_string();
-    let db = error.as_db_error().map(|e| (e.code().code().to_owned(), e.message().to_owned()));
-    let place = place(config);
-    let mut error = Error::from(error).about(place);
-    if let Some((_, message)) = &db
-        && message.contains("unsupported startup parameter")
-    {
-        return Error::new(ErrorKind::Unsuitable, "a connection pooler refuses our session settings")
-            .with_remedy("connect to PostgreSQL directly, or through a pool in session mode; do not hide this with ignore_startup_parameters")
-            .caused_by(error);
-    }
-    let remedy = match db.as_ref().map(|(code, _)| code.as_str()) {
-        Some("28P01") => Some("check the password: DATABASE_URL, PGPASSWORD or the password file"),
-        Some("28000") => Some("check the user and the server's pg_hba.conf"),
-        Some("3D000") => Some("create the database, or name another in DATABASE_URL or PGDATABASE"),
-        None if text.contains("connecting to server") => {
-            Some("is the server running there? say where by DATABASE_URL, --database or the PG* variables")
-        }
-        _ => None,
-    };
-    if let Some(remedy) = remedy {
-        error = error.with_remedy(remedy);
-    }
-    error
 }
 
 #[cfg(test)]

@@ -1,3 +1,4 @@
 //! The kernel.
 
 pub mod connect;
+mod refusal;
