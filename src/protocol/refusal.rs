@@ -113,7 +113,8 @@ fn remedy_for_certificate(error: &tokio_postgres::Error) -> Option<&'static str>
 
     let io = std::error::Error::source(error)?.downcast_ref::<std::io::Error>()?;
     match io.get_ref()?.downcast_ref::<Tls>()? {
-        Tls::InvalidCertificate(Bad::UnknownIssuer) => Some(
+        // A bad signature is what an authority made anew under its old name looks like.
+        Tls::InvalidCertificate(Bad::UnknownIssuer | Bad::BadSignature) => Some(
             "no authority in sslrootcert signed the server's certificate: name the right file, or sslrootcert=system for public ones",
         ),
         Tls::InvalidCertificate(Bad::NotValidForName | Bad::NotValidForNameContext { .. }) => Some(

@@ -122,6 +122,10 @@ fn place(settings: &Settings, machine: &dyn Machine, name: &str, address: &str, 
             let error = settings.wrong("host", "Sexton knows no abstract Unix sockets");
             Err(error.with_remedy("name the folder of the socket, or the host"))
         }
+        // Not repeated: what stands before the @ may be a password.
+        _ if name.contains('@') => Err(settings
+            .wrong("host", "an @ within the name of a host")
+            .with_remedy("give user and password by their own keywords, or write a URL")),
         _ => Ok(Place::Tcp { name: name.to_owned(), address: None }),
     }
 }
@@ -166,6 +170,7 @@ mod tests {
             "host=a port=0",
             "hostaddr=x",
             "host=@x",
+            "host=bob:hunter2@x",
             "port=x",
         ] {
             assert!(list(text).is_err(), "{text}");

@@ -83,7 +83,7 @@ fn section(text: &str, name: &str, file: &str) -> Result<Option<Settings>> {
 
 fn setting(settings: &mut Settings, line: &str, origin: Origin) -> Result<()> {
     let about = origin.to_string();
-    if line.starts_with("ldap") && !line.contains('=') || line.starts_with("ldap://") {
+    if line.starts_with("ldap") {
         return Err(Error::invalid("Sexton does not ask LDAP for services").about(about));
     }
     let Some((name, value)) = line.split_once('=') else {
