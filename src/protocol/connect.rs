@@ -3,17 +3,15 @@
 //! It is not a pool and never will be: a session here *is* the identity of what it holds (advisory locks die
 //! with it), and a pool's recycling would hide just the event that we live from. What is easy to get wrong:
 //! the client library's `connect_timeout` covers the TCP connect of one address alone, so a server that
-//! accepts and stays silent would hang us; hence the timeout around the whole of it.
+//! accepts and stays silent would hang us; hence the timeout around the whole of it, divided evenly among the
+//! hosts, so that one that is silent leaves time for the next.
 
-use std::{
-    collections::VecDeque,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use tokio::time::Instant;
 use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, NoTls};
 
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 use super::refusal;
 
@@ -66,23 +64,23 @@ impl Connector {
     /// value) in force from its first statement on.
     ///
     /// # Errors
-    /// [`ErrorKind::Unreachable`](crate::ErrorKind::Unreachable) if no host lets us in within the timeout; [`ErrorKind::Unsuitable`](crate::ErrorKind::Unsuitable) if what
-    /// answers refuses settings at the start of a session, as transaction poolers do.
+    /// [`ErrorKind::Unreachable`] if no host lets us in within the timeout; the hosts after one that answers and
+    /// refuses are not tried. [`ErrorKind::Unsuitable`] if what answers refuses settings at the start of a
+    /// session, as transaction poolers do, or cannot be written to where that was asked for.
     ///
     /// # Cancel safety
     /// Dropping the future closes what was opened.
     pub async fn open(&self, name: &str, settings: &[(&str, &str)]) -> Result<Opened> {
         let target = (self.source)()?;
         let deadline = Instant::now() + target.timeout;
-        let mut attempts = VecDeque::from(target.fallbacks);
-        attempts.push_front(target.config);
+        let mut attempts: VecDeque<Config> = target.fallbacks.iter().cloned().collect();
+        attempts.push_front(target.config.clone());
         let mut refusals = Vec::new();
         while let Some(mut config) = attempts.pop_front() {
             ask_for(&mut config, name, settings);
-            // An even share of what is left, so that a host that drops packets leaves time for the next.
             let left = u32::try_from(attempts.len() + 1).unwrap_or(u32::MAX);
             let share = deadline.saturating_duration_since(Instant::now()) / left;
-            match tokio::time::timeout(share, dial(&config, &target.tls)).await {
+            match tokio::time::timeout(share, dial(&config, &target)).await {
                 Ok(Ok(opened)) => return Ok(opened),
                 Ok(Err(error)) if refusal::is_final(&error) => return Err(refusal::explain(error, &config)),
                 Ok(Err(error)) => refusals.push(refusal::explain(error, &config)),
@@ -120,20 +118,37 @@ pub struct Opened {
 pub struct Canceler {
     token: CancelToken,
     tls: Tls,
+    timeout: Duration,
 }
 
 impl Canceler {
     /// Asks the server to cancel the statement in flight; no effect if there is none.
     ///
     /// # Errors
-    /// If the server cannot be reached. The statement then ends with its session at the latest.
+    /// If the server cannot be reached within the time that opening a session may take. The statement then
+    /// ends with its session at the latest.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the server was asked.
     pub async fn cancel(&self) -> Result<()> {
-        match &self.tls {
-            Tls::None => self.token.cancel_query(NoTls).await?,
-            #[cfg(feature = "tls")]
-            Tls::Rustls(tls) => self.token.cancel_query(tls.clone()).await?,
+        match tokio::time::timeout(self.timeout, self.ask()).await {
+            Ok(asked) => Ok(asked?),
+            Err(_) => Err(Error::new(
+                ErrorKind::Unreachable,
+                format!(
+                    "the server did not take the request to cancel within {} ms",
+                    self.timeout.as_millis()
+                ),
+            )),
         }
-        Ok(())
+    }
+
+    async fn ask(&self) -> std::result::Result<(), tokio_postgres::Error> {
+        match &self.tls {
+            Tls::None => self.token.cancel_query(NoTls).await,
+            #[cfg(feature = "tls")]
+            Tls::Rustls(tls) => self.token.cancel_query(tls.clone()).await,
+        }
     }
 }
 
@@ -146,29 +161,31 @@ fn ask_for(config: &mut Config, name: &str, settings: &[(&str, &str)]) {
     }
 }
 
-async fn dial(config: &Config, tls: &Tls) -> std::result::Result<Opened, tokio_postgres::Error> {
-    match tls {
+/// Opens one session.
+async fn dial(config: &Config, target: &Target) -> std::result::Result<Opened, tokio_postgres::Error> {
+    match &target.tls {
         Tls::None => {
             let (client, connection) = config.connect(NoTls).await?;
-            Ok(drive(client, connection, tls))
+            Ok(drive(client, connection, target))
         }
         #[cfg(feature = "tls")]
         Tls::Rustls(connector) => {
             let (client, connection) = config.connect(connector.clone()).await?;
-            Ok(drive(client, connection, tls))
+            Ok(drive(client, connection, target))
         }
     }
 }
 
 /// Polls the connection for messages on a task of its own. The usual `tokio::spawn(connection)` would throw
 /// notifications away.
-fn drive<S, T>(client: Client, mut connection: tokio_postgres::Connection<S, T>, tls: &Tls) -> Opened
+fn drive<S, T>(client: Client, mut connection: tokio_postgres::Connection<S, T>, target: &Target) -> Opened
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, messages) = tokio::sync::mpsc::unbounded_channel();
-    let canceler = Canceler { token: client.cancel_token(), tls: tls.clone() };
+    let canceler =
+        Canceler { token: client.cancel_token(), tls: target.tls.clone(), timeout: target.timeout };
     tokio::spawn(async move {
         while let Some(message) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
             match message {
