@@ -3,13 +3,17 @@
 //! It is not a pool and never will be: a session here *is* the identity of what it holds (advisory locks die
 //! with it), and a pool's recycling would hide just the event that we live from. What is easy to get wrong:
 //! the client library's `connect_timeout` covers the TCP connect of one address alone, so a server that
-//! accepts and stays silent would hang us; hence the timeout around the whole of it.
+//! accepts and stays silent would hang us; hence the timeout around the whole of it, divided evenly among the
+//! hosts, so that one that is silent leaves time for the next.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
 
+use tokio::time::Instant;
 use tokio_postgres::{AsyncMessage, CancelToken, Client, Config, NoTls};
 
 use crate::error::{Error, ErrorKind, Result};
+
+use super::refusal;
 
 /// How the session is encrypted.
 #[derive(Clone)]
@@ -28,6 +32,8 @@ pub enum Tls {
 pub struct Target {
     /// Hosts, user, password, database, keepalives.
     pub config: Config,
+    /// What to try next, in this order: hosts whose password or encryption differs from the first one's.
+    pub fallbacks: Vec<Config>,
     /// Encryption.
     pub tls: Tls,
     /// The most that opening a session may take, over all hosts, TLS and login. Default 10 s.
@@ -36,7 +42,7 @@ pub struct Target {
 
 impl From<Config> for Target {
     fn from(config: Config) -> Self {
-        Target { config, tls: Tls::None, timeout: Duration::from_secs(10) }
+        Target { config, fallbacks: Vec::new(), tls: Tls::None, timeout: Duration::from_secs(10) }
     }
 }
 
@@ -58,29 +64,30 @@ impl Connector {
     /// value) in force from its first statement on.
     ///
     /// # Errors
-    /// [`ErrorKind::Unreachable`] if no host lets us in within the timeout; [`ErrorKind::Unsuitable`] if what
-    /// answers refuses settings at the start of a session, as transaction poolers do.
+    /// [`ErrorKind::Unreachable`] if no host lets us in within the timeout; the hosts after one that answers and
+    /// refuses are not tried. [`ErrorKind::Unsuitable`] if what answers refuses settings at the start of a
+    /// session, as transaction poolers do, or cannot be written to where that was asked for.
     ///
     /// # Cancel safety
     /// Dropping the future closes what was opened.
     pub async fn open(&self, name: &str, settings: &[(&str, &str)]) -> Result<Opened> {
-        let mut target = (self.source)()?;
-        target.config.application_name(fit_application_name(name));
-        if !settings.is_empty() {
-            let given = target.config.get_options().map(|o| format!("{o} ")).unwrap_or_default();
-            target.config.options(format!("{given}{}", startup_options(settings)));
+        let target = (self.source)()?;
+        let deadline = Instant::now() + target.timeout;
+        let mut attempts: VecDeque<Config> = target.fallbacks.iter().cloned().collect();
+        attempts.push_front(target.config.clone());
+        let mut refusals = Vec::new();
+        while let Some(mut config) = attempts.pop_front() {
+            ask_for(&mut config, name, settings);
+            let left = u32::try_from(attempts.len() + 1).unwrap_or(u32::MAX);
+            let share = deadline.saturating_duration_since(Instant::now()) / left;
+            match tokio::time::timeout(share, dial(&config, &target)).await {
+                Ok(Ok(opened)) => return Ok(opened),
+                Ok(Err(error)) if refusal::is_final(&error) => return Err(refusal::explain(error, &config)),
+                Ok(Err(error)) => refusals.push(refusal::explain(error, &config)),
+                Err(_) => refusals.push(refusal::silence(share, &config)),
+            }
         }
-        match tokio::time::timeout(target.timeout, dial(&target)).await {
-            Ok(opened) => opened.map_err(|error| explain(error, &target.config)),
-            Err(_) => Err(Error::new(
-                ErrorKind::Unreachable,
-                format!(
-                    "no session within {:?}: the server accepts but does not answer, or drops packets",
-                    target.timeout
-                ),
-            )
-            .about(place(&target.config))),
-        }
+        Err(refusal::of_all(refusals))
     }
 }
 
@@ -111,32 +118,59 @@ pub struct Opened {
 pub struct Canceler {
     token: CancelToken,
     tls: Tls,
+    timeout: Duration,
 }
 
 impl Canceler {
     /// Asks the server to cancel the statement in flight; no effect if there is none.
     ///
     /// # Errors
-    /// If the server cannot be reached. The statement then ends with its session at the latest.
+    /// If the server cannot be reached within the time that opening a session may take. The statement then
+    /// ends with its session at the latest.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether the server was asked.
     pub async fn cancel(&self) -> Result<()> {
-        match &self.tls {
-            Tls::None => self.token.cancel_query(NoTls).await?,
-            #[cfg(feature = "tls")]
-            Tls::Rustls(tls) => self.token.cancel_query(tls.clone()).await?,
+        match tokio::time::timeout(self.timeout, self.ask()).await {
+            Ok(asked) => Ok(asked?),
+            Err(_) => Err(Error::new(
+                ErrorKind::Unreachable,
+                format!(
+                    "the server did not take the request to cancel within {} ms",
+                    self.timeout.as_millis()
+                ),
+            )),
         }
-        Ok(())
+    }
+
+    async fn ask(&self) -> std::result::Result<(), tokio_postgres::Error> {
+        match &self.tls {
+            Tls::None => self.token.cancel_query(NoTls).await,
+            #[cfg(feature = "tls")]
+            Tls::Rustls(tls) => self.token.cancel_query(tls.clone()).await,
+        }
     }
 }
 
-async fn dial(target: &Target) -> std::result::Result<Opened, tokio_postgres::Error> {
+/// Asks for a session of this name with these settings, besides the options that the configuration has.
+fn ask_for(config: &mut Config, name: &str, settings: &[(&str, &str)]) {
+    config.application_name(fit_application_name(name));
+    if !settings.is_empty() {
+        let given = config.get_options().map(|o| format!("{o} ")).unwrap_or_default();
+        config.options(format!("{given}{}", startup_options(settings)));
+    }
+}
+
+/// Opens one session.
+async fn dial(config: &Config, target: &Target) -> std::result::Result<Opened, tokio_postgres::Error> {
     match &target.tls {
         Tls::None => {
-            let (client, connection) = target.config.connect(NoTls).await?;
+            let (client, connection) = config.connect(NoTls).await?;
             Ok(drive(client, connection, target))
         }
         #[cfg(feature = "tls")]
-        Tls::Rustls(tls) => {
-            let (client, connection) = target.config.connect(tls.clone()).await?;
+        Tls::Rustls(connector) => {
+            let (client, connection) = config.connect(connector.clone()).await?;
             Ok(drive(client, connection, target))
         }
     }
@@ -150,7 +184,8 @@ where
     T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
 {
     let (sender, messages) = tokio::sync::mpsc::unbounded_channel();
-    let canceler = Canceler { token: client.cancel_token(), tls: target.tls.clone() };
+    let canceler =
+        Canceler { token: client.cancel_token(), tls: target.tls.clone(), timeout: target.timeout };
     tokio::spawn(async move {
         while let Some(message) = std::future::poll_fn(|cx| connection.poll_message(cx)).await {
             match message {
@@ -178,49 +213,6 @@ fn fit_application_name(name: &str) -> String {
 fn startup_options(settings: &[(&str, &str)]) -> String {
     let escape = |value: &str| value.replace('\\', "\\\\").replace(' ', "\\ ");
     settings.iter().map(|(name, value)| format!("-c {name}={}", escape(value))).collect::<Vec<_>>().join(" ")
-}
-
-fn place(config: &Config) -> String {
-    use tokio_postgres::config::Host;
-    let hosts: Vec<String> = config
-        .get_hosts()
-        .iter()
-        .map(|host| match host {
-            Host::Tcp(name) => name.clone(),
-            #[cfg(unix)]
-            Host::Unix(path) => path.display().to_string(),
-        })
-        .collect();
-    let ports: Vec<String> = config.get_ports().iter().map(u16::to_string).collect();
-    let port = if ports.is_empty() { String::new() } else { format!(" port {}", ports.join(",")) };
-    format!("database at {}{port}", hosts.join(","))
-}
-
-fn explain(error: tokio_postgres::Error, config: &Config) -> Error {
-    let text = error.to_string();
-    let db = error.as_db_error().map(|e| (e.code().code().to_owned(), e.message().to_owned()));
-    let place = place(config);
-    let mut error = Error::from(error).about(place);
-    if let Some((_, message)) = &db
-        && message.contains("unsupported startup parameter")
-    {
-        return Error::new(ErrorKind::Unsuitable, "a connection pooler refuses our session settings")
-            .with_remedy("connect to PostgreSQL directly, or through a pool in session mode; do not hide this with ignore_startup_parameters")
-            .caused_by(error);
-    }
-    let remedy = match db.as_ref().map(|(code, _)| code.as_str()) {
-        Some("28P01") => Some("check the password: DATABASE_URL, PGPASSWORD or the password file"),
-        Some("28000") => Some("check the user and the server's pg_hba.conf"),
-        Some("3D000") => Some("create the database, or name another in DATABASE_URL or PGDATABASE"),
-        None if text.contains("connecting to server") => {
-            Some("is the server running there? say where by DATABASE_URL, --database or the PG* variables")
-        }
-        _ => None,
-    };
-    if let Some(remedy) = remedy {
-        error = error.with_remedy(remedy);
-    }
-    error
 }
 
 #[cfg(test)]

@@ -1,11 +1,13 @@
 //! The kernel.
 
-pub mod claim;
 pub mod connect;
-pub mod fence;
-pub mod finish;
-pub mod job;
-pub mod resource;
-pub mod run;
 pub mod schedule;
+pub mod job;
 pub mod session;
+pub mod claim;
+pub mod fence;
+pub mod run;
+pub mod finish;
+pub mod resource;
+
+mod refusal;
