@@ -1,5 +1,7 @@
 //! Sexton.
 
+#[cfg(feature = "cli")]
+pub mod edge;
 pub mod error;
 pub mod protocol;
 

@@ -1,0 +1,50 @@
+# Ends a private cluster whose owner died without a word, and removes its folder.
+#
+#   sh watchdog.sh FOLDER GRACE      (run from memory; FOLDER/data is the data folder, or a link to it)
+#
+# The owner holds the other end of our input. A line there means that it has cleaned up; the end of input
+# means that it is gone. GRACE is how many tenths of a second a postmaster may still need to appear.
+# A number alone proves nothing, since the system gives it to another process some day: we signal only
+# what works in the cluster's own data folder.
+
+folder=$1
+grace=$2
+trap '' HUP INT TERM
+if read -r _; then exit 0; fi
+
+find_postmaster() {
+    pid=
+    { read -r pid <"$folder/data/postmaster.pid"; } 2>/dev/null || [ -n "$pid" ] || return 1
+    case $pid in '' | *[!0-9]*) return 1 ;; esac
+    if [ -d /proc/self ]; then
+        [ "/proc/$pid/cwd" -ef "$folder/data" ]
+    else
+        case $(ps -o command= -p "$pid") in
+        *"-D $(cd "$folder/data" && pwd -P)"*) ;;
+        *) return 1 ;;
+        esac
+    fi
+}
+
+until find_postmaster || [ "$grace" -le 0 ]; do
+    grace=$((grace - 1))
+    sleep 0.1
+done
+
+if find_postmaster; then
+    kill -CONT "$pid"
+    kill -QUIT "$pid"
+    patience=100
+    while find_postmaster && [ "$patience" -gt 0 ]; do
+        patience=$((patience - 1))
+        sleep 0.1
+    done
+    if find_postmaster; then kill -KILL "$pid"; fi
+fi
+
+# What was killed in the middle of something may still write for a moment.
+patience=50
+until rm -rf "$folder" 2>/dev/null || [ "$patience" -le 0 ]; do
+    patience=$((patience - 1))
+    sleep 0.1
+done

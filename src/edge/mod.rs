@@ -1,0 +1,6 @@
+//! The edge: what faces people and machines, in front of the runner and the kernel.
+//!
+//! It is not where work is decided or recorded: whatever writes the schema `sexton` goes through the kernel.
+//! What is easy to get wrong: an edge may import all but `kinds`, and nothing may import an edge.
+
+pub mod cluster;
