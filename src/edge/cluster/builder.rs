@@ -11,8 +11,7 @@ use super::{
     account::Account,
     binaries,
     folder::Folder,
-    home::Home,
-    postmaster::Stop,
+    home::{Home, Lifetime},
     start::{self, Port},
     watchdog::Watchdog,
 };
@@ -74,8 +73,8 @@ impl Builder {
         let folder = Folder::create(&account)?;
         let watchdog = Watchdog::start(&account, folder.path())?;
         let home = Home::new(folder.path());
-        home.initialize(&account, &binaries).await?;
-        self.launch(account, binaries, folder, watchdog, home, Stop::Immediate).await
+        home.initialize(&account, &binaries, Lifetime::Throwaway).await?;
+        self.launch(account, binaries, folder, watchdog, home, Lifetime::Throwaway).await
     }
 
     /// Opens the cluster in `folder`, or creates one there, starts it and waits until it answers. One process at
@@ -99,9 +98,9 @@ impl Builder {
         start::link_data(folder.path(), &home.data())?;
         let watchdog = Watchdog::start(&account, folder.path())?;
         if !home.exists() {
-            home.initialize(&account, &binaries).await?;
+            home.initialize(&account, &binaries, Lifetime::Kept).await?;
         }
-        self.launch(account, binaries, folder, watchdog, home, Stop::Fast).await
+        self.launch(account, binaries, folder, watchdog, home, Lifetime::Kept).await
     }
 
     fn binaries(&self, account: &Account, major: Option<u32>) -> Result<binaries::Binaries> {
@@ -118,7 +117,7 @@ impl Builder {
         folder: Folder,
         watchdog: Watchdog,
         home: Home,
-        on_drop: Stop,
+        lifetime: Lifetime,
     ) -> Result<Cluster> {
         let password = home.password()?;
         let mut cluster = Cluster {
@@ -132,7 +131,7 @@ impl Builder {
             listen: self.listen,
             port: start::SOCKET_PORT,
             password,
-            on_drop,
+            lifetime,
         };
         cluster.launch(Port::Chosen).await?;
         Ok(cluster)

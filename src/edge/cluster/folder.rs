@@ -67,7 +67,7 @@ impl Drop for Folder {
                 _ => return,
             }
         }
-        tracing::warn!(folder = %self.path.display(), "cannot remove the folder of a private cluster");
+        tracing::warn!(folder = %self.path.display(), "cluster.remove_failed");
     }
 }
 
@@ -98,8 +98,8 @@ fn sweep(base: &Path, account: &Account) {
     for path in entries.flatten().map(|entry| entry.path()) {
         if is_abandoned(&path, account) {
             match watchdog::clean(account, &path) {
-                Ok(()) => tracing::debug!(folder = %path.display(), "removed what a dead process left"),
-                Err(error) => tracing::debug!(folder = %path.display(), %error, "cannot remove"),
+                Ok(()) => tracing::debug!(folder = %path.display(), "cluster.swept"),
+                Err(error) => tracing::debug!(folder = %path.display(), %error, "cluster.sweep_failed"),
             }
         }
     }

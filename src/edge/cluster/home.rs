@@ -13,12 +13,31 @@ use std::{
 use super::{
     account::{Account, outside},
     binaries::Binaries,
-    postmaster::last_lines,
+    postmaster::{Stop, last_lines},
 };
 use crate::error::{Error, ErrorKind, Result};
 
 /// The superuser that `initdb` creates.
 pub(super) const SUPERUSER: &str = "postgres";
+
+/// How long the data of a cluster are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lifetime {
+    /// They go with the server, so nothing is lost by a hard stop.
+    Throwaway,
+    /// They stay when the server has stopped.
+    Kept,
+}
+
+impl Lifetime {
+    /// How the server stops when its owner lets go of it.
+    pub(super) fn stop(self) -> Stop {
+        match self {
+            Lifetime::Throwaway => Stop::Immediate,
+            Lifetime::Kept => Stop::Fast,
+        }
+    }
+}
 
 /// Where the files of a cluster are. Throwaway clusters keep them in their temporary folder.
 #[derive(Debug)]
@@ -29,12 +48,10 @@ impl Home {
         Home(folder.to_owned())
     }
 
-    /// Prepares a folder that a person named: creates it if need be, refuses one that holds something else.
+    /// Prepares a folder that a person named: creates it if need be, refuses one that holds something else. Its
+    /// parents get the usual mode, since the account has to pass through them.
     pub(super) fn prepare(folder: &Path, account: &Account) -> Result<Home> {
-        match DirBuilder::new().recursive(true).mode(0o700).create(folder) {
-            Ok(()) => {}
-            Err(error) => return Err(outside("cannot create the folder", folder, error)),
-        }
+        create(folder).map_err(|e| outside("cannot create the folder", folder, e))?;
         let folder = fs::canonicalize(folder).map_err(|e| outside("cannot find the folder", folder, e))?;
         let home = Home(folder);
         if !home.exists() {
@@ -42,12 +59,10 @@ impl Home {
             account.own(&home.0)?;
         }
         if !account.may_write_in(&home.0) {
-            return Err(Error::new(
-                ErrorKind::Outside,
-                format!("user {} cannot reach or write {}", account.name(), home.0.display()),
-            )
-            .about("private cluster")
-            .with_remedy("PostgreSQL refuses to run as root: name a folder below one that every user may enter, such as /var/tmp"));
+            let message = format!("{} cannot enter and write {}", account.name(), home.0.display());
+            return Err(Error::new(ErrorKind::Outside, message).about("private cluster").with_remedy(
+                "name a folder that this account may write, below folders that it may enter, such as /var/tmp",
+            ));
         }
         Ok(home)
     }
@@ -84,7 +99,12 @@ impl Home {
     ///
     /// # Cancel safety
     /// Dropping the future kills `initdb`; what it leaves is not taken for a cluster.
-    pub(super) async fn initialize(&self, account: &Account, binaries: &Binaries) -> Result<()> {
+    pub(super) async fn initialize(
+        &self,
+        account: &Account,
+        binaries: &Binaries,
+        lifetime: Lifetime,
+    ) -> Result<()> {
         let new = self.0.join("data.new");
         match fs::remove_dir_all(&new) {
             Err(error) if error.kind() != Io::NotFound => return Err(outside("cannot remove", &new, error)),
@@ -95,7 +115,10 @@ impl Home {
         let mut initdb = account.command(binaries.program("initdb"));
         initdb.arg("--pgdata").arg(&new).arg("--pwfile").arg(self.password_file());
         initdb.args(["--username", SUPERUSER, "--encoding=UTF8", "--locale=C"]);
-        initdb.args(["--auth-local=trust", "--auth-host=scram-sha-256", "--no-instructions", "--no-sync"]);
+        initdb.args(["--auth-local=trust", "--auth-host=scram-sha-256", "--no-instructions"]);
+        if lifetime == Lifetime::Throwaway {
+            initdb.arg("--no-sync");
+        }
         let mut initdb = tokio::process::Command::from(initdb);
         let output = initdb.kill_on_drop(true).output().await;
         let output = output.map_err(|e| outside("cannot run", &binaries.program("initdb"), e))?;
@@ -140,6 +163,17 @@ impl Home {
             .with_remedy("name an empty or a new folder")),
             None => Ok(()),
         }
+    }
+}
+
+/// Creates a folder for one account alone; no effect if it is there.
+fn create(folder: &Path) -> std::io::Result<()> {
+    if let Some(parent) = folder.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if error.kind() == Io::AlreadyExists && folder.is_dir() => Ok(()),
+        other => other,
     }
 }
 

@@ -43,7 +43,7 @@ pub use builder::Builder;
 use self::{
     account::Account,
     folder::Folder,
-    home::Home,
+    home::{Home, Lifetime},
     postmaster::{Postmaster, Stop},
     watchdog::Watchdog,
 };
@@ -63,7 +63,7 @@ pub struct Cluster {
     listen: builder::Listen,
     port: u16,
     password: String,
-    on_drop: Stop,
+    lifetime: Lifetime,
 }
 
 impl Cluster {

@@ -21,8 +21,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// The most that a start may take, recovery after a crash included.
 const READY_MAX: Duration = Duration::from_secs(120);
 
-/// How long the remains of another server on our data folder may take to go.
-const REMAINS_MAX: Duration = Duration::from_secs(5);
+/// How long to try again when what is in the way should pass by itself, and how often.
+const PASSING_MAX: Duration = Duration::from_secs(5);
+const PASSING_POLL: Duration = Duration::from_millis(100);
 
 const POLL: Duration = Duration::from_millis(10);
 
@@ -40,41 +41,43 @@ pub(super) enum Port {
 
 /// Why a start that failed may be tried again.
 enum Passing {
+    /// Someone else took the port after we had found it free.
     PortTaken,
+    /// Another server has the data folder, perhaps one that is just ending.
     Remains,
 }
 
 impl Cluster {
-    /// Starts the server and waits until it answers.
+    /// Starts the server and waits until it answers; tries again where that helps.
     pub(super) async fn launch(&mut self, port: Port) -> Result<()> {
         let began = Instant::now();
         loop {
             if port == Port::Chosen && self.listen == Listen::SocketAndTcp {
                 self.port = free_port()?;
             }
-            self.home.configure(&self.all_settings(), &self.account)?;
-            let (log, mark) = (self.home.log(), log_length(&self.home.log()));
-            let program = self.binaries.program("postgres");
-            let postmaster =
-                Postmaster::launch(&self.account, &program, &self.home.data(), &log, self.on_drop)?;
-            let postmaster = match self.until_ready(postmaster, began + READY_MAX).await {
-                Ok(postmaster) => postmaster,
-                Err(error) => {
-                    let said = log_since(&log, mark);
-                    match passing(&said) {
-                        Some(Passing::PortTaken) if began.elapsed() < REMAINS_MAX => {}
-                        Some(Passing::Remains) if began.elapsed() < REMAINS_MAX => {
-                            tokio::time::sleep(Duration::from_millis(100)).await;
-                        }
-                        Some(Passing::Remains) => return Err(self.in_use()),
-                        _ => return Err(with_log(error, &said)),
-                    }
-                    continue;
+            let mark = log_length(&self.home.log());
+            let error = match self.attempt(began + READY_MAX).await {
+                Ok(postmaster) => {
+                    self.postmaster = Some(postmaster);
+                    return Ok(());
                 }
+                Err(error) => error,
             };
-            self.postmaster = Some(postmaster);
-            return Ok(());
+            let said = log_since(&self.home.log(), mark);
+            match passing(&said) {
+                Some(_) if began.elapsed() < PASSING_MAX => tokio::time::sleep(PASSING_POLL).await,
+                Some(Passing::Remains) => return Err(self.in_use()),
+                _ => return Err(with_log(error, &said)),
+            }
         }
+    }
+
+    /// Starts the server once.
+    async fn attempt(&self, deadline: Instant) -> Result<Postmaster> {
+        self.home.configure(&self.all_settings(), &self.account)?;
+        let (program, data, log) = (self.binaries.program("postgres"), self.home.data(), self.home.log());
+        let postmaster = Postmaster::launch(&self.account, &program, &data, &log, self.lifetime.stop())?;
+        self.until_ready(postmaster, deadline).await
     }
 
     /// Opens sessions until one succeeds; gives up when the server has ended or the time is over.
@@ -164,12 +167,9 @@ fn passing(said: &str) -> Option<Passing> {
 
 /// A port that is free now. Someone may take it before the server does; then we try another.
 fn free_port() -> Result<u16> {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|listener| listener.local_addr()).map_or_else(
-        |error| {
-            Err(Error::new(ErrorKind::Outside, "no free port on 127.0.0.1")
-                .about("private cluster")
-                .caused_by(error))
-        },
-        |address| Ok(address.port()),
-    )
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let address = listener.and_then(|listener| listener.local_addr()).map_err(|error| {
+        Error::new(ErrorKind::Outside, "no free port on 127.0.0.1").about("private cluster").caused_by(error)
+    })?;
+    Ok(address.port())
 }

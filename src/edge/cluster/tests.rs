@@ -15,7 +15,7 @@ use nix::{sys::signal::kill, unistd::Pid};
 use super::*;
 use crate::error::ErrorKind;
 
-/// Names the file that tells a second copy of this binary to own a cluster until it is killed.
+/// Tells a second copy of this binary to own a cluster until it is killed: its data folder, or `throwaway`.
 const OWNER: &str = "SEXTON_TEST_CLUSTER_OWNER";
 
 async fn start() -> Cluster {
@@ -170,12 +170,8 @@ async fn a_server_that_does_not_start_is_reported_with_its_words() {
 
 #[tokio::test]
 async fn a_data_folder_keeps_its_data_and_admits_one_owner() {
-    let base = tempfile::tempdir_in(base_folder()).unwrap();
-    std::fs::set_permissions(base.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let base = enterable();
     let folder = base.path().join("a long name, with blanks").join("x".repeat(80));
-    for part in [folder.parent().unwrap(), &folder] {
-        std::fs::create_dir(part).unwrap();
-    }
     let cluster = Cluster::open_or_create(&folder).await.unwrap();
     cluster.create_database("kept").await.unwrap();
 
@@ -189,20 +185,24 @@ async fn a_data_folder_keeps_its_data_and_admits_one_owner() {
     assert!(!Path::new(&socket).exists());
     let cluster = Cluster::open_or_create(&folder).await.unwrap();
     assert_eq!(value(&cluster, "kept", "select 'again'").await, "again");
+    assert!(!cluster.log_tail(1000).contains("automatic recovery"), "it was not stopped in order");
 }
 
-/// A folder below which every account may enter.
-fn base_folder() -> PathBuf {
+/// A folder that every account may enter.
+fn enterable() -> tempfile::TempDir {
     let account = Account::find().unwrap();
     let usual = std::env::temp_dir();
-    if account.may_write_in(&usual) { usual } else { PathBuf::from("/tmp") }
+    let base = if account.may_write_in(&usual) { usual } else { PathBuf::from("/tmp") };
+    let folder = tempfile::tempdir_in(base).unwrap();
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    folder
 }
 
-#[test]
-fn sigkill_of_the_owner_ends_the_server_and_removes_the_folder() {
+/// Starts an owner of a cluster as a process, kills it, and returns the server's process and its folder.
+fn kill_an_owner(data: &str) -> (u32, PathBuf) {
     let mut owner = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "edge::cluster::tests::owner_until_killed", "--nocapture"])
-        .env(OWNER, "1")
+        .env(OWNER, data)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
@@ -213,20 +213,50 @@ fn sigkill_of_the_owner_ends_the_server_and_removes_the_folder() {
     let (pid, folder) = told.split_once(' ').unwrap();
     let (pid, folder) = (pid.parse().unwrap(), PathBuf::from(folder));
     assert!(alive(pid) && folder.exists());
-
     owner.kill().unwrap();
     owner.wait().unwrap();
+    (pid, folder)
+}
+
+#[test]
+fn sigkill_of_the_owner_ends_the_server_and_removes_the_folder() {
+    let (pid, folder) = kill_an_owner("throwaway");
     wait_until("the server ends", || !alive(pid));
     wait_until("the folder goes", || !folder.exists());
 }
 
-/// The other half of the test above: without its variable there is no owner to play.
+#[tokio::test]
+async fn sigkill_of_the_owner_of_a_data_folder_lets_the_next_one_open_it_at_once() {
+    let base = enterable();
+    let data = base.path().join("cluster");
+    let (pid, folder) = kill_an_owner(data.to_str().unwrap());
+    let cluster = Cluster::open_or_create(&data).await.unwrap();
+    wait_until("the former server ends", || !alive(pid));
+    // The former owner's watchdog is done when its folder is gone; it must not take our server for its own.
+    wait_until("the folder goes", || !folder.exists());
+    assert_eq!(value(&cluster, "postgres", "select 'recovered'").await, "recovered");
+}
+
+#[tokio::test]
+async fn a_watchdog_leaves_the_server_of_the_next_owner_alone() {
+    let base = enterable();
+    let mut cluster = Cluster::open_or_create(base.path().join("cluster")).await.unwrap();
+    let former = Folder::create(&cluster.account).unwrap();
+    start::link_data(former.path(), &cluster.data_dir()).unwrap();
+    watchdog::clean(&cluster.account, former.path()).unwrap();
+    assert!(!former.path().exists());
+    assert!(cluster.postmaster.as_mut().unwrap().ended().is_none());
+    assert_eq!(value(&cluster, "postgres", "select 'unharmed'").await, "unharmed");
+}
+
+/// The other half of the tests above: without its variable there is no owner to play.
 #[tokio::test]
 async fn owner_until_killed() {
-    if std::env::var_os(OWNER).is_none() {
-        return;
-    }
-    let cluster = start().await;
+    let cluster = match std::env::var(OWNER).as_deref() {
+        Err(_) => return,
+        Ok("throwaway") => start().await,
+        Ok(data) => Cluster::open_or_create(data).await.unwrap(),
+    };
     println!("\nowner {} {}", cluster.pid().unwrap(), cluster.folder.path().display());
     std::io::stdout().flush().unwrap();
     // The parent holds the other end: this returns if it dies before it kills us.
