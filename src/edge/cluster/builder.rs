@@ -62,8 +62,9 @@ impl Builder {
     /// Creates and starts a throwaway cluster, and waits until it answers; 1 to 3 s.
     ///
     /// # Errors
-    /// [`crate::ErrorKind::Invalid`] if what was named will not do (folder of programs, setting), and
-    /// [`crate::ErrorKind::Outside`] if there are no programs or the server does not start, with its log's last lines.
+    /// [`Invalid`](crate::ErrorKind::Invalid) if what was named will not do (folder of programs, setting);
+    /// [`Outside`](crate::ErrorKind::Outside) if there are no programs, or the server does not start, with the
+    /// last lines of its log.
     ///
     /// # Cancel safety
     /// Dropping the future stops and removes what was started.
@@ -81,9 +82,9 @@ impl Builder {
     /// a time can have it open. Its data stay; its server stops with us.
     ///
     /// # Errors
-    /// As [`Builder::start`]; also [`crate::ErrorKind::Refused`] if the folder holds something else or another process
-    /// has it open, and [`crate::ErrorKind::Invalid`] or [`crate::ErrorKind::Outside`] if only programs of another major
-    /// version than the data's are there.
+    /// As [`Builder::start`], programs of the major version that made the data being the only ones that do;
+    /// also [`Refused`](crate::ErrorKind::Refused) if the folder holds something else, or another process has it
+    /// open.
     ///
     /// # Cancel safety
     /// Dropping the future stops what was started.
