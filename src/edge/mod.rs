@@ -1,5 +1,8 @@
-//! The edge: what stands between a person (or their environment) and the library.
+//! The edge: what faces people and machines, in front of the runner and the kernel.
 //!
-//! Nothing here decides about jobs, and nothing below the edge reads the environment or files by itself.
+//! It is not where work is decided or recorded: whatever writes the schema `sexton` goes through the kernel, and nothing
+//! below the edge reads the environment or files by itself. What is easy to get wrong: an edge may import all but
+//! `kinds`, and nothing may import an edge.
 
 pub mod conninfo;
+pub mod cluster;
