@@ -23,6 +23,7 @@ statements! {
     INSTALLATION = "installation";
     JOB_FOR_RUN = "job_for_run";
     LISTEN = "listen";
+    MARK_SESSION = "mark_session";
     NOTE_PROGRESS = "note_progress";
     NOTE_RESOURCES = "note_resources";
     OBSERVE = "observe";
@@ -38,4 +39,5 @@ statements! {
     SKIP = "skip";
     TRY_LOCK = "try_lock";
     UNLOCK = "unlock";
+    WHERE_AM_I = "where_am_i";
 }

@@ -1,8 +1,10 @@
 //! The kernel.
 
 pub mod connect;
+pub mod pooler;
 pub mod schedule;
 pub mod job;
+pub mod control;
 pub mod session;
 pub mod claim;
 pub mod fence;
