@@ -6,7 +6,9 @@ pub mod error;
 pub mod failpoint;
 pub mod kind;
 pub mod protocol;
+pub mod runner;
 #[doc(hidden)]
 pub mod statements;
 
 pub use error::{Error, ErrorKind, Result};
+pub use kind::Registry;

@@ -53,7 +53,9 @@ pub struct RunContext {
     pub(crate) drain: CancellationToken,
     pub(crate) options: Options,
     pub(crate) inputs: BTreeMap<String, Value>,
+    pub(crate) input_types: BTreeMap<String, String>,
     pub(crate) now: Timestamp,
+    pub(crate) batches_left: Option<u64>,
 }
 
 impl RunContext {
@@ -96,6 +98,11 @@ impl RunContext {
     /// The declared inputs of this occurrence.
     pub fn inputs(&self) -> &BTreeMap<String, Value> {
         &self.inputs
+    }
+
+    /// The declared types of the inputs: `{"tenant": "bigint"}`.
+    pub fn input_types(&self) -> &BTreeMap<String, String> {
+        &self.input_types
     }
 
     /// The rows that an operator approved for one run of this revision (`sexton arm JOB --approve ROWS`).
@@ -178,7 +185,7 @@ impl RunContext {
         params: &[&(dyn ToSql + Sync)],
         cursor: &impl Serialize,
     ) -> Result<Batch, Stop> {
-        self.stop_if_draining()?;
+        self.stop_before_batch()?;
         let cursor = to_json(cursor)?;
         self.held.batch(effect, params, cursor).await
     }
@@ -192,7 +199,7 @@ impl RunContext {
     /// # Cancel safety
     /// Dropping the transaction takes it back.
     pub async fn begin(&mut self) -> Result<FencedTransaction<'_>, Stop> {
-        self.stop_if_draining()?;
+        self.stop_before_batch()?;
         self.held.begin().await
     }
 
@@ -294,6 +301,18 @@ impl RunContext {
         let done = work(self).await;
         self.held.give_resource(resource).await?;
         done
+    }
+
+    /// Also loses the run here where a test wants that.
+    fn stop_before_batch(&mut self) -> Result<(), Stop> {
+        match &mut self.batches_left {
+            Some(0) => {
+                return Err(Stop::Lost(Error::new(ErrorKind::Unreachable, "lost, as the test wanted")));
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        self.stop_if_draining()
     }
 
     fn stop_if_draining(&self) -> Result<(), Stop> {

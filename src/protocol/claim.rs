@@ -68,6 +68,8 @@ pub(crate) struct Claim {
     pub(crate) lock_class: i32,
     pub(crate) target_name: Option<String>,
     pub(crate) target_oid: Option<u32>,
+    /// Batches that this run knows to be committed; kept when it ends.
+    pub(crate) batches: i64,
 }
 
 /// What became of a try.
@@ -145,6 +147,7 @@ pub(crate) async fn claim(
         lock_class: claimant.lock_class,
         target_name: candidate.target_name.clone(),
         target_oid: candidate.target_oid,
+        batches: 0,
     };
     Ok(Claimed::Won(Box::new(Held::new(claim, session, cursor))))
 }

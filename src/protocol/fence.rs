@@ -92,7 +92,8 @@ impl Held {
     }
 
     /// The session, if it is fit for one more transaction, and the claim: to finish the run.
-    pub(crate) fn into_parts(self) -> (Claim, RunSession, SessionState) {
+    pub(crate) fn into_parts(mut self) -> (Claim, RunSession, SessionState) {
+        self.claim.batches = self.seq;
         let state = match self.state {
             Transaction::None if !self.session.is_closed() => SessionState::Fit,
             _ => SessionState::InDoubt,
