@@ -7,6 +7,7 @@ pub mod failpoint;
 pub mod kind;
 pub mod protocol;
 pub mod runner;
+pub mod testing;
 #[doc(hidden)]
 pub mod statements;
 

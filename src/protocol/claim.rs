@@ -65,7 +65,6 @@ pub(crate) struct Claim {
     pub(crate) approved_rows: Option<u64>,
     pub(crate) claimed_at: Timestamp,
     pub(crate) install_id: Uuid,
-    pub(crate) lock_class: i32,
     pub(crate) target_name: Option<String>,
     pub(crate) target_oid: Option<u32>,
     /// Batches that this run knows to be committed; kept when it ends.
@@ -144,7 +143,6 @@ pub(crate) async fn claim(
         approved_rows: row.get::<_, Option<i64>>("approved_rows").map(i64::unsigned_abs),
         claimed_at: row.get("claimed_at"),
         install_id: claimant.install_id,
-        lock_class: claimant.lock_class,
         target_name: candidate.target_name.clone(),
         target_oid: candidate.target_oid,
         batches: 0,

@@ -223,7 +223,7 @@ enum Look {
     Later,
 }
 
-async fn carry_out(control: &Control, decision: &Decision) -> Result<()> {
+pub(crate) async fn carry_out(control: &Control, decision: &Decision) -> Result<()> {
     match decision {
         Decision::Plan(job, next) => {
             let planned = control.plan(job, next).await?;

@@ -158,16 +158,15 @@ async fn end(
 ) -> Result<Recorded> {
     let (claim, session, state) = held.into_parts();
     if state == SessionState::Fit {
-        return settle(shared, job, session.client(), claim, settlement, come_back).await;
+        return settle(job, session.client(), claim, settlement, come_back).await;
     }
     give_up(session).await;
     let name = format!("sexton/settle/{}", claim.job_name);
     let fresh = shared.connector.open(&name, &[]).await?;
-    settle(shared, job, &fresh.client, claim, settlement, come_back).await
+    settle(job, &fresh.client, claim, settlement, come_back).await
 }
 
 async fn settle(
-    shared: &Shared,
     job: &Job,
     client: &Client,
     claim: Claim,
