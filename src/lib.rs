@@ -3,6 +3,7 @@
 #[cfg(feature = "cli")]
 pub mod edge;
 pub mod error;
+pub mod events;
 pub mod failpoint;
 pub mod kind;
 pub mod protocol;

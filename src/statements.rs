@@ -16,30 +16,47 @@ macro_rules! statements {
 
 statements! {
     ACCEPT = "accept";
+    ADOPT = "adopt";
+    ARM = "arm";
+    CANCEL = "cancel";
     CLAIM = "claim";
+    DISARM = "disarm";
     FENCE = "fence";
     FINISH = "finish";
     HORIZON = "horizon";
     INSTALLATION = "installation";
+    JOB = "job";
+    JOBS = "jobs";
     JOB_FOR_RUN = "job_for_run";
+    JOB_NAMES = "job_names";
+    JOB_SCHEDULE = "job_schedule";
+    KILL = "kill";
     LAST_RUN = "last_run";
     LISTEN = "listen";
     MARK_SESSION = "mark_session";
     NOTE_PROGRESS = "note_progress";
     NOTE_RESOURCES = "note_resources";
     OBSERVE = "observe";
+    PAUSE = "pause";
+    PAUSE_ALL = "pause_all";
     PING = "ping";
     PLAN = "plan";
     PRUNE = "prune";
     REJECT = "reject";
     REPLICA_START = "replica_start";
     RESOURCE_LOCK = "resource_lock";
+    RESUME = "resume";
+    RESUME_ALL = "resume_all";
+    RUNNING = "running";
+    RUNS = "runs";
     RUN_NOW = "run_now";
     RUN_SESSION_SETTINGS = "run_session_settings";
     SCAN = "scan";
     SERVER = "server";
     SKIP = "skip";
+    TERMINATE_HOLDER = "terminate_holder";
     TRY_LOCK = "try_lock";
     UNLOCK = "unlock";
     WHERE_AM_I = "where_am_i";
+    WHY = "why";
 }

@@ -6,3 +6,5 @@
 
 pub mod conninfo;
 pub mod cluster;
+pub mod telemetry;
+pub mod cli;
