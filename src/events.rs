@@ -106,7 +106,8 @@ fn table() -> String {
     let mut table = String::from("| Event | Level | Fields | Meaning |\n|---|---|---|---|\n");
     for event in ALL {
         let fields: Vec<String> = event.fields.iter().map(|field| format!("`{field}`")).collect();
-        let line = format!("| `{}` | {} | {} | {} |\n", event.name, event.level, fields.join(", "), event.meaning);
+        let line =
+            format!("| `{}` | {} | {} | {} |\n", event.name, event.level, fields.join(", "), event.meaning);
         table.push_str(&line);
     }
     table
@@ -160,9 +161,9 @@ mod tests {
             ("tracing::debug!(", Level::DEBUG),
             ("tracing::trace!(", Level::TRACE),
         ];
-        let calls = MACROS.into_iter().flat_map(|(name, level)| {
-            source.split(name).skip(1).map(move |call| (call, level))
-        });
+        let calls = MACROS
+            .into_iter()
+            .flat_map(|(name, level)| source.split(name).skip(1).map(move |call| (call, level)));
         calls
             .filter_map(|(call, level)| {
                 let literal = call.split("\")").next()?.rsplit('"').next()?;

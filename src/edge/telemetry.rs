@@ -54,7 +54,9 @@ fn filter(default: &str) -> Result<EnvFilter> {
                 return EnvFilter::try_new(&text).map_err(|cause| {
                     Error::invalid(format!("\"{text}\" is no filter for the log"))
                         .about(format!("variable {variable}"))
-                        .with_remedy("Write a level, such as `debug`, or targets with levels: `sexton=debug`.")
+                        .with_remedy(
+                            "Write a level, such as `debug`, or targets with levels: `sexton=debug`.",
+                        )
                         .caused_by(cause)
                 });
             }

@@ -145,7 +145,8 @@ mod tests {
 
     #[test]
     fn the_table_of_runs_knows_the_same_outcomes() {
-        let check = TABLES.split("state       text   NOT NULL CHECK (state IN (").nth(1).expect("it is there");
+        let check =
+            TABLES.split("state       text   NOT NULL CHECK (state IN (").nth(1).expect("it is there");
         let allowed = quoted(check.split("))").next().expect("it ends"));
         let known: BTreeSet<&str> =
             Outcome::ALL.iter().map(|outcome| outcome.as_str()).chain(["running"]).collect();

@@ -78,7 +78,8 @@ pub(super) fn read_until(text: &str, now: Timestamp) -> Result<Timestamp> {
 
 /// A span of time, as typed: `5m`, `90 s`.
 pub(super) fn read_span(text: &str) -> std::result::Result<std::time::Duration, String> {
-    let span: jiff::SignedDuration = text.parse().map_err(|_| "write a span such as `5m` or `90s`".to_owned())?;
+    let span: jiff::SignedDuration =
+        text.parse().map_err(|_| "write a span such as `5m` or `90s`".to_owned())?;
     std::time::Duration::try_from(span).map_err(|_| "a span must not be negative".to_owned())
 }
 
@@ -88,12 +89,16 @@ mod tests {
 
     #[test]
     fn numbers_are_grouped() {
-        assert_eq!(["0", "999", "1,000", "-1,234,567"], [0, 999, 1000, -1_234_567].map(count).each_ref().map(String::as_str));
+        assert_eq!(
+            ["0", "999", "1,000", "-1,234,567"],
+            [0, 999, 1000, -1_234_567].map(count).each_ref().map(String::as_str)
+        );
     }
 
     #[test]
     fn spans_have_two_units_at_the_most() {
-        let spans = [(0.085, "85 ms"), (0.9996, "1.0 s"), (59.96, "1m 00s"), (125.0, "2m 05s"), (7800.0, "2h 10m")];
+        let spans =
+            [(0.085, "85 ms"), (0.9996, "1.0 s"), (59.96, "1m 00s"), (125.0, "2m 05s"), (7800.0, "2h 10m")];
         for (seconds, text) in spans {
             assert_eq!(span(seconds), text);
         }
@@ -106,7 +111,10 @@ mod tests {
         let now: Timestamp = "2026-11-22T00:00:00Z".parse().expect("an instant");
         assert_eq!(read_until("2h", now).map(utc).ok().as_deref(), Some("2026-11-22T02:00:00Z"));
         assert_eq!(read_until("3 days", now).map(utc).ok().as_deref(), Some("2026-11-25T00:00:00Z"));
-        assert_eq!(read_until("2027-01-01T00:00Z", now).map(utc).ok().as_deref(), Some("2027-01-01T00:00:00Z"));
+        assert_eq!(
+            read_until("2027-01-01T00:00Z", now).map(utc).ok().as_deref(),
+            Some("2027-01-01T00:00:00Z")
+        );
         for wrong in ["soon", "-2h", ""] {
             assert!(read_until(wrong, now).is_err_and(|error| error.remedy().is_some()), "{wrong}");
         }

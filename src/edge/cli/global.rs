@@ -17,7 +17,14 @@ use crate::{
 pub(super) struct Global {
     /// The database: a URL, `key=value` pairs, or a database's name; what it leaves open comes from the PG*
     /// variables, the service file and the password file, as in psql
-    #[arg(long, short = 'd', global = true, env = "DATABASE_URL", value_name = "DSN", hide_env_values = true)]
+    #[arg(
+        long,
+        short = 'd',
+        global = true,
+        env = "DATABASE_URL",
+        value_name = "DSN",
+        hide_env_values = true
+    )]
     database: Option<String>,
     /// Answer in JSON
     #[arg(long, global = true)]

@@ -1,7 +1,7 @@
 //! `sexton jobs` and `sexton why`: how things stand.
 
-use comfy_table::Cell;
 use clap::Args;
+use comfy_table::Cell;
 
 use super::{Context, Exit, format, output};
 use crate::{error::Result, protocol::operate::JobRow};
@@ -53,9 +53,10 @@ fn described(jobs: &Vec<JobRow>, context: &Context) -> String {
 
 /// Kinds that do not delete need no arming; one that this program does not know says what the row says.
 fn armed(job: &JobRow, context: &Context) -> &'static str {
-    let destructive = context.registry.get(&job.kind).is_none_or(|kind| {
-        kind.describe().nature == crate::kind::Nature::Destructive
-    });
+    let destructive = context
+        .registry
+        .get(&job.kind)
+        .is_none_or(|kind| kind.describe().nature == crate::kind::Nature::Destructive);
     match (destructive, job.armed) {
         (false, _) => "-",
         (true, true) => "yes",

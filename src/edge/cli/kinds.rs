@@ -56,7 +56,11 @@ fn as_json(kind: &Registered) -> Value {
 fn table(kinds: &[&Registered]) -> String {
     let mut table = output::table(&["KIND", "NATURE", "DOES"]);
     for kind in kinds {
-        table.add_row(vec![Cell::new(kind.name()), Cell::new(nature(kind)), Cell::new(kind.describe().summary)]);
+        table.add_row(vec![
+            Cell::new(kind.name()),
+            Cell::new(nature(kind)),
+            Cell::new(kind.describe().summary),
+        ]);
     }
     format!("{}\n`sexton kinds KIND` lists the params of one.", output::lines(&table))
 }
@@ -65,7 +69,9 @@ fn explained(kind: &Registered) -> String {
     let description = kind.describe();
     let rule = match description.nature {
         Nature::Database => "Its effects are in the database, and can be made again.",
-        Nature::Destructive => "It deletes: its jobs only report until `sexton arm JOB`, and an edit disarms them.",
+        Nature::Destructive => {
+            "It deletes: its jobs only report until `sexton arm JOB`, and an edit disarms them."
+        }
         Nature::Outside => "It acts outside the database: one runner at a time at the most, at least once.",
     };
     let mut text = format!("{}: {}\n{rule}\n\n", kind.name(), description.summary);

@@ -82,6 +82,13 @@ enum Command {
     Completions(shell::CompletionsArgs),
 }
 
+impl Command {
+    /// Whether it runs jobs, and so tells by its log what it does.
+    fn is_replica(&self) -> bool {
+        false
+    }
+}
+
 /// What every command gets.
 struct Context {
     global: Global,

@@ -63,7 +63,9 @@ impl Narrow {
                     .about("--input")
                     .with_remedy("Write NAME=VALUE, such as `--input tenant=42`."));
             };
-            let scalar = serde_json::from_str(value).ok().filter(|value: &Value| !value.is_object() && !value.is_array());
+            let scalar = serde_json::from_str(value)
+                .ok()
+                .filter(|value: &Value| !value.is_object() && !value.is_array());
             inputs.insert(name.to_owned(), scalar.unwrap_or_else(|| value.into()));
         }
         Ok(Value::Object(inputs))

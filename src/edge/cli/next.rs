@@ -44,9 +44,9 @@ pub(super) async fn next(context: &Context, args: &NextArgs) -> Result<Exit> {
     let row = context.global.operator().await?.schedule(&args.job).await?;
     let seed = Seed::new(row.install_id, &args.job);
     let schedule = Schedule::parse(&row.schedule, Some(&row.time_zone), &seed).map_err(|error| {
-        Error::invalid(error.message()).about(format!("job {}: schedule", args.job)).with_remedy(
-            error.remedy().unwrap_or("Edit the job's schedule.").to_owned(),
-        )
+        Error::invalid(error.message())
+            .about(format!("job {}: schedule", args.job))
+            .with_remedy(error.remedy().unwrap_or("Edit the job's schedule.").to_owned())
     })?;
     let coming = coming(&row, &schedule, &seed, usize::from(args.count));
     context.output.answer(&coming, |coming| described(&row, &schedule, coming))?;
@@ -68,7 +68,8 @@ fn coming(row: &ScheduleRow, schedule: &Schedule, seed: &Seed, count: usize) -> 
     };
     // The planned instant carries the grid of an "every"; what follows is counted from it.
     let planned = if row.planned { row.scheduled_at } else { schedule.first(row.now) };
-    let first = planned.filter(|_| extra.as_ref().is_none_or(|extra| extra.origin != "retry" || planned > Some(extra.at)));
+    let first = planned
+        .filter(|_| extra.as_ref().is_none_or(|extra| extra.origin != "retry" || planned > Some(extra.at)));
     let following = planned.into_iter().flat_map(|at| schedule.upcoming(at, count));
     let regular = first.into_iter().chain(following);
     let regular = regular.map(|at| of(at, at.checked_add(jitter).unwrap_or(at), "schedule"));

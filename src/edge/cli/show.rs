@@ -55,25 +55,44 @@ fn job_text(row: &JobRow, job: &JobDefinition, why: &str, last: Option<&RunRow>)
     let mut facts = Facts::default();
     facts.add("job", &job.name).add("app", &job.app).add("kind", &job.kind).add("state", &row.state);
     facts.add("armed", &switch(row.armed, job.armed_by.as_deref(), job.armed_at, row.now));
-    facts.maybe("paused", job.paused_by.as_ref().map(|by| {
-        let reason = job.pause_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-        let until = job.paused_until.map(|at| format!(", until {}", format::instant(at, zone))).unwrap_or_default();
-        format!("by {by}{reason}{until}")
-    }));
-    facts.maybe("approved", job.approved_rows.map(|rows| format!("{} rows, for one run", format::count(rows))));
+    facts.maybe(
+        "paused",
+        job.paused_by.as_ref().map(|by| {
+            let reason = job.pause_reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
+            let until = job
+                .paused_until
+                .map(|at| format!(", until {}", format::instant(at, zone)))
+                .unwrap_or_default();
+            format!("by {by}{reason}{until}")
+        }),
+    );
+    facts.maybe(
+        "approved",
+        job.approved_rows.map(|rows| format!("{} rows, for one run", format::count(rows))),
+    );
     facts.add("schedule", &format!("{} {zone}", job.schedule));
-    facts.maybe("next due", job.due_at.map(|at| {
-        format!("{} ({})", format::instant(at, zone), format::relative(at, row.now))
-    }));
+    facts.maybe(
+        "next due",
+        job.due_at.map(|at| format!("{} ({})", format::instant(at, zone), format::relative(at, row.now))),
+    );
     facts.maybe("target", job.target_name.clone());
     facts.maybe("invalid", job.invalid_reason.clone());
     facts.add("missed", &job.missed).maybe("max lateness", job.max_lateness.clone());
     facts.add("jitter", &job.jitter).add("timeout", &job.timeout);
-    facts.add("attempts", &format!("{} at the most, {} to {} apart", job.max_attempts, job.backoff, job.backoff_max));
+    facts.add(
+        "attempts",
+        &format!("{} at the most, {} to {} apart", job.max_attempts, job.backoff, job.backoff_max),
+    );
     facts.maybe("run as", job.run_as.clone()).maybe("database", job.database.clone());
     facts.maybe("search path", job.search_path.clone());
-    facts.add("revision", &format!("{}, by {} {}", job.revision, job.edited_by, format::relative(job.edited_at, row.now)));
-    facts.maybe("removed", row.removed_at.map(|at| format!("from its file {}", format::relative(at, row.now))));
+    facts.add(
+        "revision",
+        &format!("{}, by {} {}", job.revision, job.edited_by, format::relative(job.edited_at, row.now)),
+    );
+    facts.maybe(
+        "removed",
+        row.removed_at.map(|at| format!("from its file {}", format::relative(at, row.now))),
+    );
     text.push_str(&facts.0);
     section(&mut text, "params", &job.params);
     section(&mut text, "inputs", &job.inputs);
@@ -99,7 +118,10 @@ pub(super) fn run_text(run: &RunRow) -> String {
     let mode = if run.mode == "dry" { " (dry run: nothing was written)" } else { "" };
     facts.add("run", &run.id.to_string()).add("job", &run.job).add("state", &format!("{}{mode}", run.state));
     facts.maybe("error", run.error.clone());
-    facts.add("occurrence", &format!("{} ({}, {} late)", format::utc(run.occurrence), run.origin, format::span(run.late_by)));
+    facts.add(
+        "occurrence",
+        &format!("{} ({}, {} late)", format::utc(run.occurrence), run.origin, format::span(run.late_by)),
+    );
     facts.add("started", &format!("{}, took {}", format::utc(run.started_at), format::span(run.duration)));
     facts.add("attempt", &run.attempt.to_string());
     facts.add("rows", &format!("{} in {} batches", format::count(run.rows_done), format::count(run.batches)));

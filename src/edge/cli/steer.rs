@@ -100,7 +100,8 @@ pub(super) async fn kill(context: &Context, args: &KillArgs) -> Result<Exit> {
             args.job
         ),
     };
-    let sentence = format!("{} was taken from its holder, and nothing of the old run can commit; {then}.", args.job);
+    let sentence =
+        format!("{} was taken from its holder, and nothing of the old run can commit; {then}.", args.job);
     let answer = serde_json::json!({ "message": sentence, "backend_pid": backend, "terminated": ended });
     context.output.answer(&answer, |_| sentence.clone())?;
     Ok(Exit::Done)

@@ -32,7 +32,8 @@ pub(super) fn explained(error: tokio_postgres::Error) -> Error {
     let remedy = db.hint().map(str::to_owned);
     let remedy = match (remedy, kind) {
         (None, ErrorKind::Denied) => Some(
-            "Ask for the role sexton_operator (or sexton_viewer to look): GRANT sexton_operator TO you.".to_owned(),
+            "Ask for the role sexton_operator (or sexton_viewer to look): GRANT sexton_operator TO you."
+                .to_owned(),
         ),
         (remedy, _) => remedy,
     };
@@ -45,7 +46,9 @@ pub(super) fn explained(error: tokio_postgres::Error) -> Error {
 
 /// Whether it is `sexton.job_named` that found no job.
 pub(super) fn is_unknown_job(error: &tokio_postgres::Error) -> bool {
-    error.as_db_error().is_some_and(|db| db.code().code() == "SX006" && db.message().starts_with("there is no job"))
+    error
+        .as_db_error()
+        .is_some_and(|db| db.code().code() == "SX006" && db.message().starts_with("there is no job"))
 }
 
 /// That there is no such job.
