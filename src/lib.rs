@@ -1,6 +1,6 @@
 //! Sexton.
 
-#[cfg(feature = "cli")]
+#[cfg(feature = "migrate")]
 pub mod edge;
 pub mod error;
 pub mod failpoint;
@@ -9,4 +9,6 @@ pub mod protocol;
 #[doc(hidden)]
 pub mod statements;
 
+#[cfg(feature = "migrate")]
+pub use edge::migrate::run as migrate;
 pub use error::{Error, ErrorKind, Result};

@@ -16,13 +16,22 @@ macro_rules! statements {
 
 statements! {
     ACCEPT = "accept";
+    ACT_AS = "act_as";
     CLAIM = "claim";
+    CREATE_ROLES = "create_roles";
+    CREATE_SCHEMA = "create_schema";
+    CREATE_SCHEMA_FOR_OWNER = "create_schema_for_owner";
     FENCE = "fence";
     FINISH = "finish";
     HORIZON = "horizon";
     INSTALLATION = "installation";
     JOB_FOR_RUN = "job_for_run";
     LISTEN = "listen";
+    MIGRATION_HISTORY = "migration_history";
+    MIGRATION_LOCK = "migration_lock";
+    MIGRATION_LOCK_HOLDER = "migration_lock_holder";
+    MIGRATION_SERVER = "migration_server";
+    MIGRATION_UNLOCK = "migration_unlock";
     NOTE_PROGRESS = "note_progress";
     NOTE_RESOURCES = "note_resources";
     OBSERVE = "observe";
