@@ -21,6 +21,11 @@
 //! `migrations/` holds the schema, and with it every legal transition; `sql/` holds the statements that this program
 //! sends, one a file. In `src/`, each layer uses only those before it: `protocol` → `kind` → `kinds`, `runner` → `edge`.
 
+<<<<<<< HEAD
+=======
+#[cfg(feature = "migrate")]
+pub mod edge;
+>>>>>>> config
 pub mod error;
 pub mod events;
 pub mod failpoint;
@@ -33,5 +38,7 @@ pub mod testing;
 #[cfg(feature = "cli")]
 pub mod edge;
 
+#[cfg(feature = "migrate")]
+pub use edge::migrate::run as migrate;
 pub use error::{Error, ErrorKind, Result};
 pub use kind::Registry;

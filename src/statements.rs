@@ -16,10 +16,14 @@ macro_rules! statements {
 
 statements! {
     ACCEPT = "accept";
+    ACT_AS = "act_as";
     ADOPT = "adopt";
     ARM = "arm";
     CANCEL = "cancel";
     CLAIM = "claim";
+    CREATE_ROLES = "create_roles";
+    CREATE_SCHEMA = "create_schema";
+    CREATE_SCHEMA_FOR_OWNER = "create_schema_for_owner";
     DISARM = "disarm";
     FENCE = "fence";
     FINISH = "finish";
@@ -34,6 +38,11 @@ statements! {
     LAST_RUN = "last_run";
     LISTEN = "listen";
     MARK_SESSION = "mark_session";
+    MIGRATION_HISTORY = "migration_history";
+    MIGRATION_LOCK = "migration_lock";
+    MIGRATION_LOCK_HOLDER = "migration_lock_holder";
+    MIGRATION_SERVER = "migration_server";
+    MIGRATION_UNLOCK = "migration_unlock";
     NOTE_PROGRESS = "note_progress";
     NOTE_RESOURCES = "note_resources";
     OBSERVE = "observe";
