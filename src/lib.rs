@@ -21,11 +21,6 @@
 //! `migrations/` holds the schema, and with it every legal transition; `sql/` holds the statements that this program
 //! sends, one a file. In `src/`, each layer uses only those before it: `protocol` → `kind` → `kinds`, `runner` → `edge`.
 
-<<<<<<< HEAD
-=======
-#[cfg(feature = "migrate")]
-pub mod edge;
->>>>>>> config
 pub mod error;
 pub mod events;
 pub mod failpoint;
@@ -35,7 +30,7 @@ pub mod protocol;
 pub mod kind;
 pub mod runner;
 pub mod testing;
-#[cfg(feature = "cli")]
+#[cfg(feature = "migrate")]
 pub mod edge;
 
 #[cfg(feature = "migrate")]

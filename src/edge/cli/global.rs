@@ -15,8 +15,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(super) struct Global {
-    /// The database: a URL, `key=value` pairs, or a database's name; what it leaves open comes from the PG*
-    /// variables, the service file and the password file, as in psql
+    /// The database: a URL, `key=value` pairs or a name; the PG* variables fill in, as in psql
     #[arg(
         long,
         short = 'd',
@@ -29,17 +28,19 @@ pub(super) struct Global {
     /// Answer in JSON
     #[arg(long, global = true)]
     pub(super) json: bool,
-    /// How log lines on standard error look
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", env = "SEXTON_LOG_FORMAT")]
+    /// How log lines on standard error look: text or json
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", hide_possible_values = true,
+          hide_default_value = true)]
     log_format: telemetry::Format,
-    /// Log more: -v what is done, -vv everything (SEXTON_LOG and RUST_LOG say it in detail)
+    /// Log more, -vv everything; SEXTON_LOG or RUST_LOG say it in detail
     #[arg(long, short, global = true, action = ArgAction::Count)]
     verbose: u8,
     /// Log errors alone
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     quiet: bool,
-    /// When to color
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    /// When to color: auto, always or never
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true,
+          hide_default_value = true)]
     color: ColorChoice,
 }
 

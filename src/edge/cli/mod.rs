@@ -4,6 +4,7 @@
 //! name and its help come from [`verbs`]. What is easy to get wrong: standard output is the answer and
 //! nothing else, so that it can be piped; logs, progress and errors go to standard error.
 
+mod board;
 mod exit;
 mod format;
 mod global;
@@ -12,10 +13,13 @@ mod kinds;
 mod narrow;
 mod next;
 mod output;
+mod run;
 mod runs;
+mod schema;
 mod shell;
 mod show;
 mod steer;
+mod watch;
 
 use clap::{Parser, Subcommand};
 
@@ -31,7 +35,6 @@ use output::Output;
     name = "sexton",
     version,
     max_term_width = 100,
-    propagate_version = true,
     arg_required_else_help = true,
     after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or input, 3 refused or guarded, 4 database unreachable.\n\
                   Everything here is also SQL: SELECT * FROM sexton.jobs; SELECT sexton.why('audit-logs');"
@@ -46,6 +49,10 @@ pub struct Cli {
 /// One variant a verb; the order is that of the help.
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(about = verbs::MIGRATE.help, after_help = "Example: sexton migrate\n         sexton migrate --print | psql")]
+    Migrate(schema::MigrateArgs),
+    #[command(about = verbs::RUN.help, after_help = "Example: sexton run --slots 2 --identity prod-main")]
+    Run(run::RunArgs),
     #[command(about = verbs::JOBS.help, after_help = "Example: sexton jobs --json | jq '.[] | select(.state == \"paused\") | .name'")]
     Jobs,
     #[command(about = verbs::RUNS.help, after_help = "Example: sexton runs audit-logs -n 5")]
@@ -56,6 +63,8 @@ enum Command {
     Why(jobs::WhyArgs),
     #[command(about = verbs::NEXT.help, after_help = "Example: sexton next audit-logs -n 3")]
     Next(next::NextArgs),
+    #[command(about = verbs::WATCH.help, after_help = "Example: sexton watch audit-logs")]
+    Watch(watch::WatchArgs),
     #[command(about = verbs::RUN_NOW.help, after_help = "Example: sexton run-now audit-logs --dry-run\n         sexton run-now erase-tenant --input tenant=42")]
     RunNow(narrow::RunNowArgs),
     #[command(about = verbs::PAUSE.help, after_help = "Example: sexton pause audit-logs --reason \"incident 42\" --until 2h")]
@@ -85,7 +94,7 @@ enum Command {
 impl Command {
     /// Whether it runs jobs, and so tells by its log what it does.
     fn is_replica(&self) -> bool {
-        false
+        matches!(self, Command::Run(_))
     }
 }
 
@@ -119,11 +128,14 @@ impl Cli {
 
 async fn dispatch(context: &Context, command: Command) -> Result<Exit> {
     match command {
+        Command::Migrate(args) => schema::migrate(context, &args).await,
+        Command::Run(args) => run::run(context, &args).await,
         Command::Jobs => jobs::list(context).await,
         Command::Runs(args) => runs::list(context, &args).await,
         Command::Show(args) => show::show(context, &args).await,
         Command::Why(args) => jobs::why(context, &args).await,
         Command::Next(args) => next::next(context, &args).await,
+        Command::Watch(args) => watch::watch(context, &args).await,
         Command::RunNow(args) => narrow::run_now(context, &args).await,
         Command::Pause(args) => steer::pause(context, &args).await,
         Command::Resume(args) => steer::resume(context, &args).await,
