@@ -25,6 +25,7 @@ statements! {
     CREATE_SCHEMA = "create_schema";
     CREATE_SCHEMA_FOR_OWNER = "create_schema_for_owner";
     DISARM = "disarm";
+    DUE_UNTIL = "due_until";
     FENCE = "fence";
     FINISH = "finish";
     HORIZON = "horizon";
@@ -53,6 +54,7 @@ statements! {
     PRUNE = "prune";
     REJECT = "reject";
     REPLICA_START = "replica_start";
+    REQUESTED = "requested";
     RESOURCE_LOCK = "resource_lock";
     RESUME = "resume";
     RESUME_ALL = "resume_all";

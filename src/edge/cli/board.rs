@@ -81,7 +81,9 @@ pub(super) fn line(run: &RunningRow) -> String {
     parts.extend(seconds_left(run).map(|left| format!("{} left", format::span(left))));
     parts.extend((run.mode == "dry").then(|| "dry run".to_owned()));
     parts.extend((run.attempt > 1).then(|| format!("attempt {}", run.attempt)));
-    parts.extend(run.waits_for.as_ref().filter(|what| is_blocked(what)).map(|what| format!("waits for {what}")));
+    parts.extend(
+        run.waits_for.as_ref().filter(|what| is_blocked(what)).map(|what| format!("waits for {what}")),
+    );
     parts.extend(run.stops_because.as_ref().map(|why| format!("stops: {why}")));
     parts.join(", ")
 }

@@ -29,8 +29,14 @@ pub(super) struct Global {
     #[arg(long, global = true)]
     pub(super) json: bool,
     /// How log lines on standard error look: text or json
-    #[arg(long, global = true, value_name = "FORMAT", default_value = "text", hide_possible_values = true,
-          hide_default_value = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORMAT",
+        default_value = "text",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
     log_format: telemetry::Format,
     /// Log more, -vv everything; SEXTON_LOG or RUST_LOG say it in detail
     #[arg(long, short, global = true, action = ArgAction::Count)]
@@ -39,8 +45,14 @@ pub(super) struct Global {
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     quiet: bool,
     /// When to color: auto, always or never
-    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide_possible_values = true,
-          hide_default_value = true)]
+    #[arg(
+        long,
+        global = true,
+        value_name = "WHEN",
+        default_value = "auto",
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
     color: ColorChoice,
 }
 

@@ -12,7 +12,10 @@ mod jobs;
 mod kinds;
 mod narrow;
 mod next;
+mod oneshot;
 mod output;
+mod plan;
+mod replica;
 mod run;
 mod runs;
 mod schema;
@@ -53,6 +56,8 @@ enum Command {
     Migrate(schema::MigrateArgs),
     #[command(about = verbs::RUN.help, after_help = "Example: sexton run --slots 2 --identity prod-main")]
     Run(run::RunArgs),
+    #[command(about = verbs::ONESHOT.help, after_help = "Example: sexton oneshot --within 5m\n         sexton oneshot audit-logs --limit-rows 10000")]
+    Oneshot(oneshot::OneshotArgs),
     #[command(about = verbs::JOBS.help, after_help = "Example: sexton jobs --json | jq '.[] | select(.state == \"paused\") | .name'")]
     Jobs,
     #[command(about = verbs::RUNS.help, after_help = "Example: sexton runs audit-logs -n 5")]
@@ -63,6 +68,8 @@ enum Command {
     Why(jobs::WhyArgs),
     #[command(about = verbs::NEXT.help, after_help = "Example: sexton next audit-logs -n 3")]
     Next(next::NextArgs),
+    #[command(about = verbs::PLAN.help, after_help = "Example: sexton plan audit-logs")]
+    Plan(plan::PlanArgs),
     #[command(about = verbs::WATCH.help, after_help = "Example: sexton watch audit-logs")]
     Watch(watch::WatchArgs),
     #[command(about = verbs::RUN_NOW.help, after_help = "Example: sexton run-now audit-logs --dry-run\n         sexton run-now erase-tenant --input tenant=42")]
@@ -94,7 +101,7 @@ enum Command {
 impl Command {
     /// Whether it runs jobs, and so tells by its log what it does.
     fn is_replica(&self) -> bool {
-        matches!(self, Command::Run(_))
+        matches!(self, Command::Run(_) | Command::Oneshot(_))
     }
 }
 
@@ -130,11 +137,13 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit> {
     match command {
         Command::Migrate(args) => schema::migrate(context, &args).await,
         Command::Run(args) => run::run(context, &args).await,
+        Command::Oneshot(args) => oneshot::oneshot(context, &args).await,
         Command::Jobs => jobs::list(context).await,
         Command::Runs(args) => runs::list(context, &args).await,
         Command::Show(args) => show::show(context, &args).await,
         Command::Why(args) => jobs::why(context, &args).await,
         Command::Next(args) => next::next(context, &args).await,
+        Command::Plan(args) => plan::plan(context, &args).await,
         Command::Watch(args) => watch::watch(context, &args).await,
         Command::RunNow(args) => narrow::run_now(context, &args).await,
         Command::Pause(args) => steer::pause(context, &args).await,

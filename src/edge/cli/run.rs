@@ -72,7 +72,8 @@ pub(super) struct Signals {
 impl Signals {
     pub(super) fn new() -> Result<Self> {
         let listen = |kind| {
-            signal(kind).map_err(|cause| Error::new(ErrorKind::Outside, "cannot listen to signals").caused_by(cause))
+            signal(kind)
+                .map_err(|cause| Error::new(ErrorKind::Outside, "cannot listen to signals").caused_by(cause))
         };
         Ok(Signals {
             terminate: listen(SignalKind::terminate())?,

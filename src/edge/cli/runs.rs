@@ -1,7 +1,7 @@
 //! `sexton runs`: the history.
 
 use clap::Args;
-use comfy_table::Cell;
+use comfy_table::{Cell, Table};
 
 use super::{Context, Exit, format, jobs::shortened, output};
 use crate::{error::Result, protocol::operate::RunRow};
@@ -18,16 +18,21 @@ pub(super) struct RunsArgs {
 
 pub(super) async fn list(context: &Context, args: &RunsArgs) -> Result<Exit> {
     let runs = context.global.operator().await?.runs(args.job.as_deref(), args.limit).await?;
-    context.output.answer(&runs, described)?;
+    context.output.answer(&runs, |runs| described(runs))?;
     Ok(Exit::Done)
 }
 
-fn described(runs: &Vec<RunRow>) -> String {
+fn described(runs: &[RunRow]) -> String {
     if runs.is_empty() {
         return "Nothing ran yet. `sexton jobs` says what is due, `sexton why JOB` why it does not run;\n\
                 `sexton run` starts a replica."
             .to_owned();
     }
+    output::lines(&table(runs))
+}
+
+/// The runs as a table.
+pub(super) fn table(runs: &[RunRow]) -> Table {
     let headers = ["RUN", "JOB", "STATE", "MODE", "STARTED", "TOOK", "ATTEMPT", "ROWS", "NOTE"];
     let mut table = output::table(&headers);
     for run in runs {
@@ -44,5 +49,5 @@ fn described(runs: &Vec<RunRow>) -> String {
             Cell::new(shortened(note, 60)),
         ]);
     }
-    output::lines(&table)
+    table
 }

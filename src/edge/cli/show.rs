@@ -113,7 +113,7 @@ fn switch(on: bool, by: Option<&str>, at: Option<Timestamp>, now: Timestamp) -> 
 }
 
 /// A run in full.
-pub(super) fn run_text(run: &RunRow) -> String {
+fn run_text(run: &RunRow) -> String {
     let mut facts = Facts::default();
     let mode = if run.mode == "dry" { " (dry run: nothing was written)" } else { "" };
     facts.add("run", &run.id.to_string()).add("job", &run.job).add("state", &format!("{}{mode}", run.state));
@@ -156,7 +156,7 @@ impl Facts {
 }
 
 /// A JSON value under a heading, a line a leaf; nothing if it is empty.
-fn section(text: &mut String, heading: &str, value: &Value) {
+pub(super) fn section(text: &mut String, heading: &str, value: &Value) {
     if value.as_object().is_some_and(Map::is_empty) || value.is_null() {
         return;
     }
@@ -194,7 +194,7 @@ fn indented(text: &mut String, value: &Value, depth: usize) {
 }
 
 /// A value as people write it: strings without quotes, whole numbers grouped.
-pub(super) fn leaf(value: &Value) -> String {
+fn leaf(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.as_i64().map_or_else(|| number.to_string(), format::count),

@@ -21,7 +21,7 @@ use crate::{
     statements,
 };
 
-pub use rows::{JobDefinition, JobRow, RunRow, RunningRow, ScheduleRow};
+pub use rows::{DueRow, JobDefinition, JobRow, RequestedRow, RunRow, RunningRow, ScheduleRow};
 
 /// A session of a person.
 pub struct Operator {
@@ -167,6 +167,27 @@ impl Operator {
         self.verb(statements::RUN_NOW, &params).await
     }
 
+    /// As [`Operator::run_now`], for who waits for the run: also tells what was made due, as it is before any replica
+    /// can take it.
+    ///
+    /// # Errors
+    /// As [`Operator::run_now`].
+    ///
+    /// # Cancel safety
+    /// As [`Operator::pause`]; the session may be left in a transaction, so drop it too.
+    pub async fn request(&self, job: &str, options: &Value, inputs: &Value) -> Result<RequestedRow> {
+        self.client.batch_execute("BEGIN").await?;
+        let asked = match self.run_now(job, options, inputs).await {
+            Ok(_) => self.requested(job).await,
+            Err(error) => Err(error),
+        };
+        self.client.batch_execute(if asked.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
+        match asked? {
+            Some(requested) => Ok(requested),
+            None => Err(self.unknown_job(job).await),
+        }
+    }
+
     /// Says that this restored or cloned database shall be maintained.
     ///
     /// # Errors
@@ -280,6 +301,41 @@ impl Operator {
     /// Safe.
     pub async fn running(&self, job: Option<&str>) -> Result<Vec<RunningRow>> {
         self.list(statements::RUNNING, &[(&job, Type::TEXT)]).await
+    }
+
+    /// What a oneshot that began at `since` (`None`: now) and runs as `holder` has to wait for, of these kinds: what
+    /// is due within that many seconds from then, and what it runs.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn due_within(
+        &self,
+        kinds: &[&str],
+        seconds: f64,
+        since: Option<Timestamp>,
+        holder: &str,
+    ) -> Result<Vec<DueRow>> {
+        let params: [(&(dyn ToSql + Sync), Type); 4] = [
+            (&kinds, Type::TEXT_ARRAY),
+            (&seconds, Type::FLOAT8),
+            (&since, Type::TIMESTAMPTZ),
+            (&holder, Type::TEXT),
+        ];
+        self.list(statements::DUE_UNTIL, &params).await
+    }
+
+    /// What has become of a job that was asked to run now; `None` if the job is gone.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn requested(&self, job: &str) -> Result<Option<RequestedRow>> {
+        Ok(self.list(statements::REQUESTED, &[(&job, Type::TEXT)]).await?.into_iter().next())
     }
 
     /// The names of the jobs.

@@ -303,4 +303,38 @@ rows! {
         /// Whether the job is paused now.
         paused: bool,
     }
+
+    /// A job that a oneshot has to wait for.
+    pub struct DueRow {
+        /// The job's name.
+        name: String,
+        /// When it is tried; `None` while it is to be planned.
+        due_at: Option<Timestamp>,
+        /// See [`JobState`](super::super::verbs::JobState).
+        state: String,
+        /// The database's clock.
+        now: Timestamp,
+    }
+
+    /// What has become of a job that was asked to run now.
+    pub struct RequestedRow {
+        /// `idle` or `running`.
+        state: String,
+        /// What its next or present run is for.
+        occurrence: Option<Timestamp>,
+        /// Where that comes from.
+        origin: Option<String>,
+        /// When it is tried.
+        due_at: Option<Timestamp>,
+        /// Attempts made for it.
+        attempt: i32,
+        /// Whether it shall run once more after the present run.
+        once_more: bool,
+        /// Its present run.
+        run_id: Option<Uuid>,
+        /// Whether it is paused now.
+        paused: bool,
+        /// The database's clock.
+        now: Timestamp,
+    }
 }
