@@ -20,7 +20,14 @@ statements! {
     ADOPT = "adopt";
     ARM = "arm";
     CANCEL = "cancel";
+    CHECK_INSTALLATION = "check_installation";
+    CHECK_LIMITS = "check_limits";
+    CHECK_ROLE = "check_role";
+    CHECK_TARGETS = "check_targets";
+    CHECK_VACUUM = "check_vacuum";
+    CHECK_WORK = "check_work";
     CLAIM = "claim";
+    CLOCK = "clock";
     CREATE_ROLES = "create_roles";
     CREATE_SCHEMA = "create_schema";
     CREATE_SCHEMA_FOR_OWNER = "create_schema_for_owner";

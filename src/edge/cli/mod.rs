@@ -5,6 +5,7 @@
 //! nothing else, so that it can be piped; logs, progress and errors go to standard error.
 
 mod board;
+mod doctor;
 mod exit;
 mod format;
 mod global;
@@ -94,6 +95,8 @@ enum Command {
     Adopt,
     #[command(about = verbs::KINDS.help, after_help = "Example: sexton kinds purge")]
     Kinds(kinds::KindsArgs),
+    #[command(about = verbs::DOCTOR.help, after_help = "Example: sexton doctor --json | jq '.[] | select(.verdict != \"ok\")'")]
+    Doctor(doctor::DoctorArgs),
     #[command(about = verbs::COMPLETIONS.help, after_help = "Example: sexton completions bash > /etc/bash_completion.d/sexton")]
     Completions(shell::CompletionsArgs),
 }
@@ -156,6 +159,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit> {
         Command::Kill(args) => steer::kill(context, &args).await,
         Command::Adopt => steer::adopt(context).await,
         Command::Kinds(args) => kinds::list(context, &args),
+        Command::Doctor(args) => doctor::doctor(context, &args).await,
         Command::Completions(args) => shell::completions(context, &args),
     }
 }
