@@ -22,6 +22,7 @@ statements! {
     HORIZON = "horizon";
     INSTALLATION = "installation";
     JOB_FOR_RUN = "job_for_run";
+    LIMIT_STATEMENTS = "limit_statements";
     LISTEN = "listen";
     MARK_SESSION = "mark_session";
     NOTE_PROGRESS = "note_progress";
@@ -30,6 +31,15 @@ statements! {
     PING = "ping";
     PLAN = "plan";
     PRUNE = "prune";
+    PURGE_CUTOFF = "purge_cutoff";
+    PURGE_DONE_BEFORE = "purge_done_before";
+    PURGE_FOREIGN_KEYS = "purge_foreign_keys";
+    PURGE_INDEX = "purge_index";
+    PURGE_PLANNER = "purge_planner";
+    PURGE_SIZE = "purge_size";
+    PURGE_TARGET = "purge_target";
+    PURGE_TRIGGERS = "purge_triggers";
+    PURGE_WAL = "purge_wal";
     REJECT = "reject";
     REPLICA_START = "replica_start";
     RESOURCE_LOCK = "resource_lock";
