@@ -238,8 +238,8 @@ BEGIN
     RAISE EXCEPTION 'job %: invalid: %', job, j.invalid_reason USING ERRCODE = 'SX005', HINT = 'Mend its definition first.';
   END IF;
   -- What was answered with "due now" or "once more" is not replaced by another wish.
-  IF CASE WHEN j.state = 'running' THEN j.rerun <> jsonb_build_object('options', run_now.options, 'inputs', run_now.inputs)
-          ELSE j.origin = 'run_now' AND (j.run_options, j.run_inputs) <> (run_now.options, run_now.inputs) END THEN
+  IF (j.state = 'running' AND j.rerun <> jsonb_build_object('options', run_now.options, 'inputs', run_now.inputs))
+     OR (j.state = 'idle' AND j.origin = 'run_now' AND (j.run_options, j.run_inputs) <> (run_now.options, run_now.inputs)) THEN
     RAISE EXCEPTION 'job %: is to run once already, with other options or inputs', job USING ERRCODE = 'SX005',
       HINT = format('Wait for it, or drop it first: SELECT sexton.cancel(%L);', job);
   END IF;

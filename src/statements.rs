@@ -22,6 +22,7 @@ statements! {
     HORIZON = "horizon";
     INSTALLATION = "installation";
     JOB_FOR_RUN = "job_for_run";
+    LAST_RUN = "last_run";
     LIMIT_STATEMENTS = "limit_statements";
     LISTEN = "listen";
     MARK_SESSION = "mark_session";
@@ -43,6 +44,7 @@ statements! {
     REJECT = "reject";
     REPLICA_START = "replica_start";
     RESOURCE_LOCK = "resource_lock";
+    RUN_NOW = "run_now";
     RUN_SESSION_SETTINGS = "run_session_settings";
     SCAN = "scan";
     SERVER = "server";

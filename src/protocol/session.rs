@@ -71,7 +71,6 @@ impl Settings {
 pub(crate) struct RunSession {
     client: Client,
     canceler: Canceler,
-    backend_pid: i32,
     statements: BTreeMap<String, Statement>,
     // Kept, for the connection's task stops when nobody listens no more; its content does not matter here.
     _messages: tokio::sync::mpsc::UnboundedReceiver<tokio_postgres::AsyncMessage>,
@@ -92,8 +91,7 @@ impl RunSession {
             .first()
             .ok_or_else(|| Error::new(ErrorKind::Unsuitable, "the session does not tell its settings"))?;
         verify(&wanted, row)?;
-        let backend_pid = row.get(0);
-        Ok(RunSession { client, canceler, backend_pid, statements: BTreeMap::new(), _messages: messages })
+        Ok(RunSession { client, canceler, statements: BTreeMap::new(), _messages: messages })
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -102,10 +100,6 @@ impl RunSession {
 
     pub(crate) fn canceler(&self) -> &Canceler {
         &self.canceler
-    }
-
-    pub(crate) fn backend_pid(&self) -> i32 {
-        self.backend_pid
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -149,8 +143,8 @@ impl RunSession {
 
 /// Compares what is in force with what was asked for. On a Unix socket the TCP settings read as 0, rightly.
 fn verify(wanted: &[(&str, String)], row: &Row) -> Result<()> {
-    let by_tcp: bool = row.get(1);
-    let serde_json::Value::Object(in_force) = row.get(2) else {
+    let by_tcp: bool = row.get(0);
+    let serde_json::Value::Object(in_force) = row.get(1) else {
         return Err(Error::new(ErrorKind::Unsuitable, "the session does not tell its settings"));
     };
     for (name, value) in wanted.iter().filter(|(name, _)| by_tcp || !name.starts_with("tcp_")) {

@@ -19,7 +19,7 @@
 //! # }
 //! ```
 
-mod drive;
+pub(crate) mod drive;
 pub(crate) mod execute;
 pub mod hooks;
 pub(crate) mod plan;
@@ -143,7 +143,7 @@ impl RunnerBuilder {
         self
     }
 
-    #[cfg(feature = "cli")]
+    /// For [`crate::testing`].
     pub(crate) fn for_test(mut self, now: Option<Timestamp>, kill_after_batches: Option<u64>) -> Self {
         self.now = now;
         self.kill_after_batches = kill_after_batches;
@@ -196,6 +196,11 @@ impl Runner {
             now: None,
             kill_after_batches: None,
         }
+    }
+
+    /// For [`crate::testing`].
+    pub(crate) fn into_shared(self) -> Shared {
+        self.shared
     }
 
     /// Ends the replica, from anywhere.

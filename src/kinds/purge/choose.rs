@@ -57,23 +57,34 @@ pub async fn choose(
         Ok(Chosen { at: Place::Block(Block(0)), end, why })
     };
     let by_index = |why: String| Ok(Chosen { at: Place::Age(Moment::BEGINNING), end: None, why });
+    if params.walk == WalkChoice::Heap && !facts.partitioned() {
+        return heap("as the job says".to_owned());
+    }
     let Some(index) = index else {
         let remedy = remedy(params, facts);
         if facts.partitioned() {
-            return Err(Stop::refused(format!("{} is partitioned, and no index leads with its age", facts.name), remedy));
+            return Err(Stop::refused(
+                format!("{} is partitioned, and no index leads with its age", facts.name),
+                remedy,
+            ));
         }
         if params.walk == WalkChoice::Index {
-            return Err(Stop::refused("walk = \"index\", but no index leads with the age".to_owned(), remedy));
+            return Err(Stop::refused(
+                "walk = \"index\", but no index leads with the age".to_owned(),
+                remedy,
+            ));
         }
         return heap("no index leads with the age".to_owned());
     };
     match params.walk {
         WalkChoice::Index => return by_index(format!("as the job says, along {index}")),
-        WalkChoice::Heap if facts.partitioned() => {
+        WalkChoice::Heap => {
             let remedy = "name a partition, or set walk = \"index\"";
-            return Err(Stop::refused(format!("{} is partitioned: it has no heap of its own", facts.name), remedy));
+            return Err(Stop::refused(
+                format!("{} is partitioned: it has no heap of its own", facts.name),
+                remedy,
+            ));
         }
-        WalkChoice::Heap => return heap("as the job says".to_owned()),
         WalkChoice::Auto if facts.partitioned() => return by_index(format!("partitioned, along {index}")),
         WalkChoice::Auto => {}
     }

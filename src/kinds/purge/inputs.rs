@@ -37,7 +37,9 @@ pub fn cut(text: &str) -> Result<Vec<Piece>, String> {
             at += 1 + name.len();
             from = at;
         } else if rest.starts_with('$') && rest[1..].starts_with(|c: char| c.is_ascii_digit()) {
-            return Err("numbered parameters cannot be used; declare an input and write it as :name".to_owned());
+            return Err(
+                "numbered parameters cannot be used; declare an input and write it as :name".to_owned()
+            );
         } else {
             at += here.len_utf8();
         }

@@ -42,9 +42,39 @@ const EXAMPLE: &str = "write an interval such as \"30 days\" or \"6 months\"";
 
 /// The units that PostgreSQL knows, without their plural.
 const UNITS: &[&str] = &[
-    "us", "usec", "microsecond", "ms", "msec", "millisecond", "s", "sec", "second", "m", "min", "minute", "h",
-    "hr", "hour", "d", "day", "w", "week", "mon", "month", "y", "yr", "year", "decade", "century", "centurie",
-    "c", "cent", "dec", "mil", "millennium", "millennia",
+    "us",
+    "usec",
+    "microsecond",
+    "ms",
+    "msec",
+    "millisecond",
+    "s",
+    "sec",
+    "second",
+    "m",
+    "min",
+    "minute",
+    "h",
+    "hr",
+    "hour",
+    "d",
+    "day",
+    "w",
+    "week",
+    "mon",
+    "month",
+    "y",
+    "yr",
+    "year",
+    "decade",
+    "century",
+    "centurie",
+    "c",
+    "cent",
+    "dec",
+    "mil",
+    "millennium",
+    "millennia",
 ];
 
 fn is_interval(text: &str) -> bool {
@@ -55,7 +85,8 @@ fn is_interval(text: &str) -> bool {
     let mut any = false;
     while let Some(word) = words.next() {
         any = true;
-        let is_clock = word.contains(':') && word.bytes().all(|c| c.is_ascii_digit() || c == b':' || c == b'.');
+        let is_clock =
+            word.contains(':') && word.bytes().all(|c| c.is_ascii_digit() || c == b':' || c == b'.');
         let is_number = word.bytes().all(|c| c.is_ascii_digit() || c == b'.');
         let alone = !text.contains(char::is_alphabetic);
         if is_clock || (is_number && (alone || words.next().is_some_and(is_unit))) {
@@ -92,9 +123,10 @@ impl Limit {
         let text = text.trim();
         let duration = match text.parse::<u64>() {
             Ok(seconds) => Some(Duration::from_secs(seconds)),
-            Err(_) => {
-                text.parse::<jiff::SignedDuration>().ok().and_then(|duration| Duration::try_from(duration).ok())
-            }
+            Err(_) => text
+                .parse::<jiff::SignedDuration>()
+                .ok()
+                .and_then(|duration| Duration::try_from(duration).ok()),
         };
         match duration {
             Some(duration) if !duration.is_zero() => Ok(Limit(duration)),
@@ -111,7 +143,8 @@ impl<'de> Deserialize<'de> for Retention {
 
 impl<'de> Deserialize<'de> for Limit {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        Limit::parse(&from.deserialize_any(SecondsOrText("a duration such as \"10m\""))?).map_err(de::Error::custom)
+        Limit::parse(&from.deserialize_any(SecondsOrText("a duration such as \"10m\""))?)
+            .map_err(de::Error::custom)
     }
 }
 
@@ -144,7 +177,9 @@ mod tests {
 
     #[test]
     fn intervals_that_postgres_knows_pass() {
-        for text in ["30 days", "1 year 6 mons", "30d", "2 w", "P1Y2M", "PT36H", "30 days 12:00:00", "1.5 hours"] {
+        for text in
+            ["30 days", "1 year 6 mons", "30d", "2 w", "P1Y2M", "PT36H", "30 days 12:00:00", "1.5 hours"]
+        {
             assert_eq!(Retention::parse(text).map(|r| r.0), Ok(text.to_owned()));
         }
         assert_eq!(Retention::parse("3600").map(|r| r.0), Ok("3600 seconds".to_owned()));
@@ -152,7 +187,9 @@ mod tests {
 
     #[test]
     fn what_would_take_every_row_is_refused() {
-        for text in ["", " ", "0", "0 days", "00:00:00", "-1 day", "30 days ago", "P-30D", "1-2", "days", "30 dayz"] {
+        for text in
+            ["", " ", "0", "0 days", "00:00:00", "-1 day", "30 days ago", "P-30D", "1-2", "days", "30 dayz"]
+        {
             assert!(Retention::parse(text).is_err(), "{text:?} passed");
         }
     }

@@ -167,7 +167,8 @@ mod tests {
 
     #[test]
     fn moments_survive_the_cursor() {
-        for moment in [Moment(i64::MIN), Moment(i64::MAX), Moment(0), Moment(-1), Moment(824_000_000_123_456)] {
+        for moment in [Moment(i64::MIN), Moment(i64::MAX), Moment(0), Moment(-1), Moment(824_000_000_123_456)]
+        {
             assert_eq!(moment.to_string().parse(), Ok(moment));
         }
         assert_eq!(Moment(1).to_string(), "2000-01-01T00:00:00.000001Z");

@@ -143,12 +143,7 @@ pub const TABLE: &[Param] = &[
         default: "\"fail\"",
         help: "What happens when another table still references a row, without a cascade.",
     },
-    Param {
-        name: "batch",
-        takes: "rows",
-        default: "adaptive",
-        help: "Rows a batch, from 1 to 1,000,000.",
-    },
+    Param { name: "batch", takes: "rows", default: "adaptive", help: "Rows a batch, from 1 to 1,000,000." },
     Param {
         name: "pacing",
         takes: "\"gentle\" or \"full\"",
@@ -231,7 +226,9 @@ impl Params {
     fn check_age(&self) -> Result<(), ParamError> {
         let wrong = |path: &str, message: &str| Err(ParamError::new(path, message));
         match (&self.by, &self.retention) {
-            (Some(_), None) => wrong("retention", "is missing; say how long rows are kept, such as \"30 days\""),
+            (Some(_), None) => {
+                wrong("retention", "is missing; say how long rows are kept, such as \"30 days\"")
+            }
             (None, Some(_)) => wrong("by", "is missing; name the column that tells a row's age"),
             (Some(_), Some(_)) => Ok(()),
             (None, None) if self.cutoff != CutoffFrom::Now => wrong("cutoff", "needs `by` and `retention`"),
@@ -308,7 +305,8 @@ mod tests {
     #[test]
     fn the_table_is_complete() {
         for param in TABLE {
-            let found = problem(json!({"table": "t", "by": "at", "retention": "30 days", param.name: {"no": 1}}));
+            let found =
+                problem(json!({"table": "t", "by": "at", "retention": "30 days", param.name: {"no": 1}}));
             let found = found.unwrap_or_else(|| panic!("{} takes anything", param.name));
             assert!(!found.contains("unknown field"), "{} is described, but not known", param.name);
         }

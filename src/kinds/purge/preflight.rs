@@ -24,10 +24,16 @@ pub fn table(facts: &Facts) -> Result<(), Stop> {
     let Facts { name, role, .. } = facts;
     let refused = |reason: String, remedy: String| Err(Stop::refused(reason, remedy));
     if facts.ours {
-        return refused(format!("{name} is one of Sexton's own tables"), "Sexton prunes these itself".to_owned());
+        return refused(
+            format!("{name} is one of Sexton's own tables"),
+            "Sexton prunes these itself".to_owned(),
+        );
     }
     if facts.catalog {
-        return refused(format!("{name} belongs to PostgreSQL's catalog"), "name a table of your own".to_owned());
+        return refused(
+            format!("{name} belongs to PostgreSQL's catalog"),
+            "name a table of your own".to_owned(),
+        );
     }
     match facts.kind.as_str() {
         "r" | "p" => {}
@@ -50,12 +56,18 @@ pub fn table(facts: &Facts) -> Result<(), Stop> {
     }
     for (may, right) in [(facts.may_select, "SELECT"), (facts.may_delete, "DELETE")] {
         if !may {
-            return refused(format!("role {role} has no {right} right on {name}"), format!("GRANT {right} ON {name} TO {role};"));
+            return refused(
+                format!("role {role} has no {right} right on {name}"),
+                format!("GRANT {right} ON {name} TO {role};"),
+            );
         }
     }
     if facts.row_security {
         let reason = format!("row-level security may hide rows of {name} from role {role}");
-        return refused(reason, format!("run it as the table's owner, or as a role with BYPASSRLS: ALTER ROLE {role} BYPASSRLS;"));
+        return refused(
+            reason,
+            format!("run it as the table's owner, or as a role with BYPASSRLS: ALTER ROLE {role} BYPASSRLS;"),
+        );
     }
     replica_identity(facts)
 }
@@ -64,8 +76,13 @@ fn replica_identity(facts: &Facts) -> Result<(), Stop> {
     let Facts { name, .. } = facts;
     match &facts.publication {
         Some(publication) if facts.kind == "r" && facts.replica_identity != "f" && !facts.identity_index => {
-            let reason = format!("publication {publication} publishes deletes of {name}, which has no replica identity: each would fail");
-            Err(Stop::refused(reason, format!("add a primary key, or ALTER TABLE {name} REPLICA IDENTITY FULL;")))
+            let reason = format!(
+                "publication {publication} publishes deletes of {name}, which has no replica identity: each would fail"
+            );
+            Err(Stop::refused(
+                reason,
+                format!("add a primary key, or ALTER TABLE {name} REPLICA IDENTITY FULL;"),
+            ))
         }
         _ => Ok(()),
     }
@@ -88,11 +105,7 @@ pub fn foreign_keys(facts: &Facts, keys: &[ForeignKey], params: &Params) -> Resu
 }
 
 /// The cutoff of this occurrence, by the database's arithmetic from the run's now.
-pub async fn cutoff(
-    context: &mut RunContext,
-    params: &Params,
-    age_type: AgeType,
-) -> Result<Cutoff, Stop> {
+pub async fn cutoff(context: &mut RunContext, params: &Params, age_type: AgeType) -> Result<Cutoff, Stop> {
     let (now, zone) = (context.now(), params.zone());
     let retention = params.retention.as_ref().map(super::interval::Retention::as_str).unwrap_or_default();
     let midnight = params.cutoff == CutoffFrom::Midnight;

@@ -119,7 +119,8 @@ impl Scope {
             true => ("(tableoid, ctid) IN (SELECT tableoid, ctid FROM ", ") AND "),
         };
         let sql = sql.add(open).add(&self.table.0).add(" WHERE ");
-        let sql = self.eligible_in(sql, cutoff, range).add(" LIMIT ").bind(limit, "bigint").add(locking).add(close);
+        let sql =
+            self.eligible_in(sql, cutoff, range).add(" LIMIT ").bind(limit, "bigint").add(locking).add(close);
         self.eligible_in(sql, cutoff, range).add(" RETURNING 1")
     }
 
@@ -131,7 +132,8 @@ impl Scope {
 
     /// Counts what is eligible, up to a number; all of it if `None`.
     pub fn count<'a>(&'a self, cutoff: Option<&'a Cutoff>, up_to: &'a Option<i64>) -> Sql<'a> {
-        let sql = Sql::new("SELECT pg_catalog.count(*) FROM (SELECT 1 FROM ").add(&self.table.0).add(" WHERE ");
+        let sql =
+            Sql::new("SELECT pg_catalog.count(*) FROM (SELECT 1 FROM ").add(&self.table.0).add(" WHERE ");
         self.eligible(sql, cutoff, Access::Any).add(" LIMIT ").bind(up_to, "bigint").add(") AS eligible")
     }
 
@@ -191,12 +193,14 @@ impl Scope {
         match (range, &self.age) {
             (Range::Ages(from, to), Some(age)) => {
                 let (name, ty) = (&age.sql.0, age.ty.as_str());
-                let sql = sql.add(name).add(" >= ").bind(from, ty).add(" AND ").add(name).add(" < ").bind(to, ty);
+                let sql =
+                    sql.add(name).add(" >= ").bind(from, ty).add(" AND ").add(name).add(" < ").bind(to, ty);
                 self.eligible(sql.add(" AND "), cutoff, Access::Any)
             }
             (Range::Ages(..), None) => sql.add("false"),
             (Range::Blocks(from, to), _) => {
-                let sql = sql.add("ctid >= ").bind(from, "tid").add(" AND ctid < ").bind(to, "tid").add(" AND ");
+                let sql =
+                    sql.add("ctid >= ").bind(from, "tid").add(" AND ctid < ").bind(to, "tid").add(" AND ");
                 self.eligible(sql, cutoff, Access::Heap)
             }
         }
@@ -267,8 +271,16 @@ mod tests {
         Scope {
             table: Quoted::by_server("app.\"Log\"".to_owned()),
             partitioned: false,
-            age: Some(Age { sql: Quoted::by_server("at".to_owned()), ty: AgeType::Timestamptz, column: Some(1) }),
-            predicate: if predicate.is_empty() { Vec::new() } else { inputs::cut(predicate).expect("well formed") },
+            age: Some(Age {
+                sql: Quoted::by_server("at".to_owned()),
+                ty: AgeType::Timestamptz,
+                column: Some(1),
+            }),
+            predicate: if predicate.is_empty() {
+                Vec::new()
+            } else {
+                inputs::cut(predicate).expect("well formed")
+            },
             inputs: BTreeMap::from([("tenant".to_owned(), tenant)]),
         }
     }

@@ -142,7 +142,10 @@ async fn age(context: &mut RunContext, table: &Quoted, by: &str, facts: &Facts) 
     let (ty, column) = expression(context, table, "by", text).await?;
     let Some(age_type) = AgeType::of(&ty) else {
         let reason = format!("params.by: \"{by}\" is of type {ty}, which cannot tell an age here");
-        return Err(Stop::refused(reason, "name a column or an expression of type timestamptz, timestamp or date"));
+        return Err(Stop::refused(
+            reason,
+            "name a column or an expression of type timestamptz, timestamp or date",
+        ));
     };
     let sql = match &facts.column {
         Some(column) => Quoted::by_server(column.clone()),
