@@ -28,6 +28,7 @@ pub mod failpoint;
 pub mod statements;
 pub mod protocol;
 pub mod kind;
+pub mod kinds;
 pub mod runner;
 pub mod testing;
 #[cfg(feature = "migrate")]
@@ -37,3 +38,12 @@ pub mod edge;
 pub use edge::migrate::run as migrate;
 pub use error::{Error, ErrorKind, Result};
 pub use kind::Registry;
+
+impl Registry {
+    /// Knows the built-in kinds.
+    pub fn with_builtins() -> Self {
+        let mut registry = Registry::new();
+        registry.add(kinds::purge::Purge);
+        registry
+    }
+}

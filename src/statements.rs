@@ -44,6 +44,7 @@ statements! {
     JOB_SCHEDULE = "job_schedule";
     KILL = "kill";
     LAST_RUN = "last_run";
+    LIMIT_STATEMENTS = "limit_statements";
     LISTEN = "listen";
     MARK_SESSION = "mark_session";
     MIGRATION_HISTORY = "migration_history";
@@ -59,6 +60,15 @@ statements! {
     PING = "ping";
     PLAN = "plan";
     PRUNE = "prune";
+    PURGE_CUTOFF = "purge_cutoff";
+    PURGE_DONE_BEFORE = "purge_done_before";
+    PURGE_FOREIGN_KEYS = "purge_foreign_keys";
+    PURGE_INDEX = "purge_index";
+    PURGE_PLANNER = "purge_planner";
+    PURGE_SIZE = "purge_size";
+    PURGE_TARGET = "purge_target";
+    PURGE_TRIGGERS = "purge_triggers";
+    PURGE_WAL = "purge_wal";
     REJECT = "reject";
     REPLICA_START = "replica_start";
     REQUESTED = "requested";
