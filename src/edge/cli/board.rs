@@ -55,8 +55,9 @@ fn bar_of(run: &RunningRow) -> ProgressBar {
     bar.with_style(style.progress_chars("━━─"))
 }
 
+/// Rows done for the occurrence, by this attempt and those before it.
 fn done(run: &RunningRow) -> u64 {
-    run.rows_done.and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0)
+    u64::try_from(run.rows_before + run.rows_done.unwrap_or(0)).unwrap_or(0)
 }
 
 /// How many rows there are to do, as the run estimated.
@@ -73,7 +74,7 @@ fn seconds_left(run: &RunningRow) -> Option<f64> {
 /// One run in one line.
 pub(super) fn line(run: &RunningRow) -> String {
     let mut parts = vec![format!("{} on {}", run.job, run.holder)];
-    let rows = format::count(run.rows_done.unwrap_or(0));
+    let rows = format::count(i64::try_from(done(run)).unwrap_or(i64::MAX));
     let of = total(run).map(|total| format!(" of {}", format::count(total.try_into().unwrap_or(i64::MAX))));
     parts.push(format!("{rows}{} rows", of.unwrap_or_default()));
     parts.push(format!("{}/s", format::count(run.rows_per_second.unwrap_or(0))));

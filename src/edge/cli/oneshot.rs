@@ -228,8 +228,16 @@ fn described(done: &Done) -> String {
         true => String::new(),
         false => output::lines(&runs::table(&done.runs)),
     };
+    for run in done.runs.iter().filter(|run| run.state != "succeeded") {
+        text.push_str(&format!(
+            "\n{} {}: {}\n",
+            run.job,
+            run.state,
+            run.error.as_deref().unwrap_or("no reason given")
+        ));
+    }
     for held in &done.not_run {
-        text.push_str(&format!("{} did not run. {}\n", held.job, held.why));
+        text.push_str(&format!("\n{} did not run. {}\n", held.job, held.why));
     }
     text
 }
