@@ -54,21 +54,21 @@ pub(super) struct NotRun {
 }
 
 impl Done {
-    /// 1 if anything failed; 3 if anything was refused or held back.
+    /// 1 if anything failed or was left unfinished; 3 if anything was refused or held back.
     pub(super) fn exit(&self) -> Exit {
-        let ended = |outcomes: &[Outcome]| {
-            self.runs
-                .iter()
-                .filter_map(|run| Outcome::parse(&run.state))
-                .any(|outcome| outcomes.contains(&outcome))
-        };
-        if ended(&[Outcome::Failed, Outcome::TimedOut, Outcome::Cancelled, Outcome::Lost]) {
+        let fine = [Outcome::Succeeded, Outcome::Refused];
+        let unfinished = |outcome: &Outcome| !fine.contains(outcome);
+        if self.outcomes().any(|outcome| unfinished(&outcome)) {
             Exit::Failed
-        } else if ended(&[Outcome::Refused]) || !self.not_run.is_empty() {
+        } else if self.outcomes().any(|outcome| outcome == Outcome::Refused) || !self.not_run.is_empty() {
             Exit::Refused
         } else {
             Exit::Done
         }
+    }
+
+    fn outcomes(&self) -> impl Iterator<Item = Outcome> {
+        self.runs.iter().filter_map(|run| Outcome::parse(&run.state))
     }
 }
 
