@@ -10,3 +10,5 @@ pub mod migrate;
 pub mod conninfo;
 #[cfg(feature = "cli")]
 pub mod cluster;
+#[cfg(feature = "cli")]
+pub mod config;
