@@ -16,3 +16,5 @@ pub mod telemetry;
 pub mod config;
 #[cfg(feature = "cli")]
 pub mod cli;
+#[cfg(feature = "cli")]
+pub mod demo;
