@@ -12,3 +12,7 @@ pub mod conninfo;
 pub mod cluster;
 #[cfg(feature = "cli")]
 pub mod config;
+#[cfg(feature = "cli")]
+pub mod apply;
+#[cfg(feature = "cli")]
+pub mod init;

@@ -9,5 +9,7 @@ pub mod fence;
 pub mod run;
 pub mod finish;
 pub mod resource;
+#[cfg(feature = "cli")]
+pub(crate) mod author;
 
 mod refusal;
