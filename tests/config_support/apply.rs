@@ -292,7 +292,7 @@ max_attempts = 0
 table = "sessions"
 "#;
     insta::assert_snapshot!(refused(&database, text).await, @r#"
-    error: job a: timeout: the database does not allow this value (constraint job_timeout_check)
+    error: job a: timeout: must be at least 1 second
      --> sexton.toml:3:11
       |
     3 | timeout = "1 millisecond"
@@ -306,17 +306,23 @@ table = "sessions"
       |
       = help: Create it first, or name its schema as well: schema.table.
 
-    error: job c: role "nobody_here" does not exist [42704]: db error: ERROR: role "nobody_here" does not exist
-      --> sexton.toml:10:7
+    error: job c: run_as: role "nobody_here" does not exist
+      --> sexton.toml:11:10
        |
-    10 | [jobs.c]
-       |       ^
+    11 | run_as = "nobody_here"
+       |          ^^^^^^^^^^^^^
 
-    error: job d: backoff_max: must not be less than backoff
-      --> sexton.toml:17:7
+    error: job d: backoff: must not be more than backoff_max, by default 1 hour
+      --> sexton.toml:16:11
        |
-    17 | [jobs.d]
-       |       ^
+    16 | backoff = "2 hours"
+       |           ^^^^^^^^^
+
+    error: job e: backoff_max: must not be less than backoff
+      --> sexton.toml:22:15
+       |
+    22 | backoff_max = 60
+       |               ^^
     "#);
     assert_eq!(database.text("SELECT count(*) FROM sexton.job").await, "0", "all or nothing");
 }
