@@ -18,7 +18,9 @@ statements! {
     ACCEPT = "accept";
     ACT_AS = "act_as";
     ADOPT = "adopt";
+    APPLY_LOCK = "apply_lock";
     ARM = "arm";
+    ARM_APPLIED = "arm_applied";
     CANCEL = "cancel";
     CHECK_INSTALLATION = "check_installation";
     CHECK_LIMITS = "check_limits";
@@ -28,13 +30,18 @@ statements! {
     CHECK_WORK = "check_work";
     CLAIM = "claim";
     CLOCK = "clock";
+    CREATE_JOB = "create_job";
     CREATE_ROLES = "create_roles";
     CREATE_SCHEMA = "create_schema";
     CREATE_SCHEMA_FOR_OWNER = "create_schema_for_owner";
+    DELETE_JOB = "delete_job";
+    DEPLOYED = "deployed";
     DISARM = "disarm";
     DUE_UNTIL = "due_until";
+    EDIT_JOB = "edit_job";
     FENCE = "fence";
     FINISH = "finish";
+    HOLD_DEFINITIONS = "hold_definitions";
     HORIZON = "horizon";
     INSTALLATION = "installation";
     JOB = "job";
@@ -46,12 +53,14 @@ statements! {
     LAST_RUN = "last_run";
     LIMIT_STATEMENTS = "limit_statements";
     LISTEN = "listen";
+    MARK_REMOVED = "mark_removed";
     MARK_SESSION = "mark_session";
     MIGRATION_HISTORY = "migration_history";
     MIGRATION_LOCK = "migration_lock";
     MIGRATION_LOCK_HOLDER = "migration_lock_holder";
     MIGRATION_SERVER = "migration_server";
     MIGRATION_UNLOCK = "migration_unlock";
+    NOTE_APPLIED = "note_applied";
     NOTE_PROGRESS = "note_progress";
     NOTE_RESOURCES = "note_resources";
     OBSERVE = "observe";
@@ -59,6 +68,7 @@ statements! {
     PAUSE_ALL = "pause_all";
     PING = "ping";
     PLAN = "plan";
+    PROPOSE = "propose";
     PRUNE = "prune";
     PURGE_CUTOFF = "purge_cutoff";
     PURGE_DONE_BEFORE = "purge_done_before";
@@ -69,6 +79,7 @@ statements! {
     PURGE_TARGET = "purge_target";
     PURGE_TRIGGERS = "purge_triggers";
     PURGE_WAL = "purge_wal";
+    READ_DEFINITIONS = "read_definitions";
     REJECT = "reject";
     REPLICA_START = "replica_start";
     REQUESTED = "requested";
@@ -82,6 +93,7 @@ statements! {
     SCAN = "scan";
     SERVER = "server";
     SKIP = "skip";
+    TAKE_BACK = "take_back";
     TERMINATE_HOLDER = "terminate_holder";
     TRY_LOCK = "try_lock";
     UNLOCK = "unlock";

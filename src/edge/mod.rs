@@ -18,3 +18,7 @@ pub mod config;
 pub mod cli;
 #[cfg(feature = "cli")]
 pub mod demo;
+#[cfg(feature = "cli")]
+pub mod apply;
+#[cfg(feature = "cli")]
+pub mod init;

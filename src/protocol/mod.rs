@@ -65,5 +65,7 @@ pub mod finish;
 pub mod resource;
 pub mod verbs;
 pub mod operate;
+#[cfg(feature = "cli")]
+pub(crate) mod author;
 
 mod refusal;

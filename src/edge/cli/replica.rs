@@ -59,7 +59,7 @@ impl Replica {
         }
         let runner = builder.build();
         let shutdown = runner.shutdown();
-        let obeying = tokio::spawn(Signals::new()?.obey(shutdown.clone()));
+        let obeying = tokio::spawn(Signals::new()?.obey(shutdown.clone(), None));
         let board = (std::io::stderr().is_terminal() && !context.output.is_json()).then(Board::new);
         let work = tokio::spawn(runner.run());
         Ok(Replica { name, shutdown, work, obeying, tally, board, idle_since: Instant::now() })

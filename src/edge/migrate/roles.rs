@@ -18,6 +18,7 @@ use crate::{
 const OWNER: &str = "sexton_owner";
 
 /// The server and the role that migrates, as first asked.
+#[derive(Default)]
 pub(super) struct Place {
     pub(super) version: i32,
     pub(super) standby: bool,
