@@ -132,7 +132,6 @@ CREATE TABLE sexton.job (
   CHECK ((state = 'running') = (holder_pid IS NOT NULL)),
   CHECK ((state = 'running') = (replica_id IS NOT NULL)),
   CHECK (state = 'running' OR cancel_requested_at IS NULL),
-  CHECK (state = 'running' OR rerun IS NULL),
   CHECK (state = 'idle' OR occurrence IS NOT NULL)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
@@ -203,7 +202,7 @@ COMMENT ON COLUMN sexton.job.missed_count IS 'Regular instants that passed with 
 COMMENT ON COLUMN sexton.job.failure_count IS 'Occurrences in a row that ended in failure.';
 COMMENT ON COLUMN sexton.job.run_options IS 'Options of this occurrence alone: dry_run, limit_rows, time_limit, range, force.';
 COMMENT ON COLUMN sexton.job.run_inputs IS 'Values of the declared inputs for this occurrence.';
-COMMENT ON COLUMN sexton.job.rerun IS 'Asked to run once more after the present run: {"options": …, "inputs": …}.';
+COMMENT ON COLUMN sexton.job.rerun IS 'Asked to run once more after the present occurrence: {"options": …, "inputs": …}.';
 COMMENT ON COLUMN sexton.job.state IS 'idle, or running: then run_id, replica_id, holder and holder_pid say who.';
 COMMENT ON COLUMN sexton.job.version IS 'The fencing token: +1 with every change of holder, never back.';
 COMMENT ON COLUMN sexton.job.lock_id IS 'Second half of the job''s advisory lock key.';

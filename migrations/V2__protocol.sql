@@ -235,7 +235,7 @@ CREATE FUNCTION sexton.give_back(p_job bigint, p_due_at timestamptz, p_attempt i
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   UPDATE sexton.job SET
     state = 'idle', version = version + 1, run_id = NULL, replica_id = NULL, holder = NULL, holder_pid = NULL,
-    cancel_requested_at = NULL, cancel_requested_by = NULL, due_at = p_due_at, attempt = p_attempt, rerun = NULL
+    cancel_requested_at = NULL, cancel_requested_by = NULL, due_at = p_due_at, attempt = p_attempt
   WHERE id = p_job $$;
 COMMENT ON FUNCTION sexton.give_back(bigint, timestamptz, int) IS
   'Gives a job back, idle, its occurrence still to be done. Internal; the caller holds the row''s lock.';
@@ -414,6 +414,9 @@ DECLARE
   r sexton.run;
   stop text;
 BEGIN
+  -- The session's lock_timeout is for the application's rows. An operator's open transaction is waited for longer, but
+  -- not for ever: our own row locks wait with us.
+  PERFORM set_config('lock_timeout', '2s', true);
   -- FOR SHARE conflicts with every UPDATE of the row and so orders us against claim, kill, pause and edit.
   -- FOR KEY SHARE or a plain SELECT would not, at any isolation level (measured on the prototype). In READ
   -- COMMITTED the row is read again after waiting; in the stricter levels the wait ends in 40001.
@@ -455,7 +458,7 @@ COMMENT ON FUNCTION sexton.note_progress(uuid, jsonb) IS 'What a run says of its
 -- ---------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION sexton.finish(
-  p_job bigint, p_version bigint, p_run uuid, p_outcome text, p_error text, p_report jsonb, p_retry_after interval,
+  p_job bigint, p_version bigint, p_run uuid, p_outcome text, p_error text, p_report jsonb, p_batches bigint, p_retry_after interval,
   p_schedule text, p_time_zone text, p_scheduled_at timestamptz, p_due_at timestamptz, p_coalesced bigint,
   p_resume_at timestamptz) RETURNS timestamptz
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -466,26 +469,38 @@ DECLARE
   used_approval boolean;
 BEGIN
   PERFORM set_config('synchronous_commit', 'on', true);
+  PERFORM set_config('lock_timeout', '10s', true);   -- holding nothing, an operator's transaction is waited for
   IF p_outcome NOT IN ('succeeded', 'failed', 'timed_out', 'cancelled', 'superseded', 'released', 'refused') THEN
     RAISE EXCEPTION 'finish: "%" is no outcome that a holder can give', p_outcome USING ERRCODE = 'SX002';
   END IF;
   SELECT * INTO j FROM sexton.job
    WHERE id = p_job AND version = p_version AND run_id = p_run AND state = 'running' FOR NO KEY UPDATE;
-  IF NOT FOUND OR sexton.settle_run(p_run, p_outcome, p_error, p_report) IS NULL THEN
+  -- A cancel is for the occurrence: it must not be lost because the run would have come back.
+  IF j.cancel_requested_at IS NOT NULL AND p_outcome IN ('failed', 'timed_out', 'superseded', 'released') THEN
+    p_outcome := 'cancelled';
+    p_error := concat_ws('; ', 'cancelled by ' || j.cancel_requested_by, p_error);
+  END IF;
+  IF j.id IS NULL OR sexton.settle_run(p_run, p_outcome, p_error, p_report) IS NULL THEN
     RAISE EXCEPTION 'fenced: run % no longer holds job % at version %', p_run, p_job, p_version
       USING ERRCODE = 'SX001', DETAIL = 'superseded';
+  END IF;
+  -- Nor is the caller's word enough that all is done: a batch that it believes in may have been rolled back, or lost
+  -- with a failover.
+  IF p_outcome = 'succeeded' AND p_batches <> (SELECT batches FROM sexton.run WHERE id = p_run) THEN
+    RAISE EXCEPTION 'job %: % batches committed, and not the % that its holder counted', j.name,
+      (SELECT batches FROM sexton.run WHERE id = p_run), p_batches USING ERRCODE = 'SX004';
   END IF;
 
   -- Neither was the run's fault: the attempt is given back.
   IF p_outcome IN ('superseded', 'released') THEN
-    PERFORM sexton.give_back(p_job, clock_timestamp(), j.attempt - 1);
+    PERFORM sexton.give_back(p_job, clock_timestamp() + p_retry_after, j.attempt - 1);
     PERFORM sexton.wake(p_job);
-    RETURN clock_timestamp();
+    RETURN clock_timestamp() + p_retry_after;
   END IF;
   again := p_outcome IN ('failed', 'timed_out') AND j.attempt < j.max_attempts;
   IF again THEN
-    PERFORM sexton.give_back(p_job, clock_timestamp() + coalesce(p_retry_after, j.backoff), j.attempt);
-    RETURN clock_timestamp() + coalesce(p_retry_after, j.backoff);
+    PERFORM sexton.give_back(p_job, clock_timestamp() + p_retry_after, j.attempt);
+    RETURN clock_timestamp() + p_retry_after;
   END IF;
 
   PERFORM sexton.count_outcome(j, p_run, p_outcome, p_error, p_report);
@@ -509,8 +524,8 @@ BEGIN
   WHERE id = p_job;
   RETURN (SELECT due_at FROM sexton.job WHERE id = p_job);
 END $$;
-COMMENT ON FUNCTION sexton.finish(bigint, bigint, uuid, text, text, jsonb, interval, text, text, timestamptz, timestamptz, bigint, timestamptz) IS
-  'Ends a run: outcome, history and the next occurrence in one transaction. The caller planned the next occurrence from p_schedule and p_time_zone. Returns when the job is due next, NULL if never or not yet planned.';
+COMMENT ON FUNCTION sexton.finish(bigint, bigint, uuid, text, text, jsonb, bigint, interval, text, text, timestamptz, timestamptz, bigint, timestamptz) IS
+  'Ends a run: outcome, history and the next occurrence in one transaction. p_batches is how many the caller knows of. It planned the next occurrence from p_schedule and p_time_zone. Returns when the job is due next, NULL if never or not yet planned.';
 
 -- ---------------------------------------------------------------------------------------------------------
 -- Planning, which replicas do, since time zones and cron are theirs

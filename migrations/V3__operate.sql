@@ -174,9 +174,14 @@ BEGIN
   IF j.state <> 'running' THEN
     RAISE EXCEPTION 'job %: nothing to kill, it is not running', job USING ERRCODE = 'SX005';
   END IF;
-  PERFORM sexton.settle_run(j.run_id, 'lost', 'killed by ' || sexton.actor());
-  -- The occurrence stays (or its idempotency key would change), and the attempt was not at fault.
-  PERFORM sexton.give_back(j.id, clock_timestamp(), j.attempt - 1);
+  IF j.cancel_requested_at IS NOT NULL THEN
+    PERFORM sexton.settle_run(j.run_id, 'cancelled', 'cancelled by ' || j.cancel_requested_by || ', killed by ' || sexton.actor());
+    PERFORM sexton.leave_occurrence(j);
+  ELSE
+    PERFORM sexton.settle_run(j.run_id, 'lost', 'killed by ' || sexton.actor());
+    -- The occurrence stays (or its idempotency key would change), and the attempt was not at fault.
+    PERFORM sexton.give_back(j.id, clock_timestamp(), j.attempt - 1);
+  END IF;
   PERFORM sexton.note('kill', j, jsonb_build_object('backend_pid', j.holder_pid, 'holder', j.holder));
   PERFORM sexton.wake(j.id);
   RETURN j.holder_pid;
@@ -231,6 +236,12 @@ BEGIN
       HINT = format('SELECT sexton.resume(%L);', job);
   ELSIF j.invalid_reason IS NOT NULL THEN
     RAISE EXCEPTION 'job %: invalid: %', job, j.invalid_reason USING ERRCODE = 'SX005', HINT = 'Mend its definition first.';
+  END IF;
+  -- What was answered with "due now" or "once more" is not replaced by another wish.
+  IF (j.state = 'running' AND j.rerun <> jsonb_build_object('options', run_now.options, 'inputs', run_now.inputs))
+     OR (j.state = 'idle' AND j.origin = 'run_now' AND (j.run_options, j.run_inputs) <> (run_now.options, run_now.inputs)) THEN
+    RAISE EXCEPTION 'job %: is to run once already, with other options or inputs', job USING ERRCODE = 'SX005',
+      HINT = format('Wait for it, or drop it first: SELECT sexton.cancel(%L);', job);
   END IF;
   PERFORM sexton.note('run_now', j, jsonb_build_object('options', options, 'inputs', inputs));
   PERFORM sexton.wake(j.id);

@@ -24,7 +24,7 @@ BEGIN
     GRANT EXECUTE ON FUNCTION
       sexton.claim(bigint, bigint, uuid, uuid, text, text, boolean, boolean),
       sexton.fence(bigint, bigint, uuid, int, bigint, bigint, jsonb),
-      sexton.finish(bigint, bigint, uuid, text, text, jsonb, interval, text, text, timestamptz, timestamptz, bigint, timestamptz),
+      sexton.finish(bigint, bigint, uuid, text, text, jsonb, bigint, interval, text, text, timestamptz, timestamptz, bigint, timestamptz),
       sexton.note_progress(uuid, jsonb), sexton.note_resources(uuid, jsonb), sexton.resource_lock(text),
       sexton.plan(bigint, bigint, text, text, timestamptz, timestamptz, bigint),
       sexton.skip(bigint, bigint, text, text, timestamptz, timestamptz, bigint),

@@ -15,10 +15,10 @@ WITH found AS (
       AND j.validated_revision = j.revision AND j.kind = ANY ($1)
       AND (j.paused_at IS NULL OR j.paused_until <= pg_catalog.now())
     ORDER BY j.due_at LIMIT $2))
-SELECT f.need, j.id, j.name, j.kind, j.params, j.lock_id, j.version, j.revision, j.validated_revision,
+SELECT f.need, j.id, j.name, j.kind, j.params, j.lock_id, j.version, j.revision,
        j.schedule, j.time_zone, j.missed, extract(epoch FROM j.max_lateness)::float8 AS max_lateness,
        extract(epoch FROM j.jitter)::float8 AS jitter, extract(epoch FROM j.timeout)::float8 AS timeout,
-       j.planned, j.plan_from, j.last_scheduled_at, j.scheduled_at, j.occurrence, j.origin, j.attempt, j.priority,
+       j.planned, j.plan_from, j.last_scheduled_at, j.occurrence, j.origin, j.attempt, j.priority,
        j.search_path, j.target_name, j.target_oid, j.run_options, j.run_inputs, j.inputs,
        j.armed_revision IS NOT DISTINCT FROM j.revision AS armed
   FROM found f JOIN sexton.job j ON j.id = f.id

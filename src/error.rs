@@ -108,7 +108,9 @@ impl fmt::Display for Error {
             write!(f, "{subject}: ")?;
         }
         f.write_str(&self.0.message)?;
-        let mut cause = self.0.source.as_deref().map(|s| s as &dyn std::error::Error);
+        // What the server said is the message already; the client library would say it once more.
+        let cause = self.0.source.as_deref().filter(|_| self.sqlstate().is_none());
+        let mut cause = cause.map(|s| s as &dyn std::error::Error);
         while let Some(error) = cause {
             let text = error.to_string();
             if !self.0.message.contains(&text) {

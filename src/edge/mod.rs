@@ -11,8 +11,14 @@ pub mod conninfo;
 #[cfg(feature = "cli")]
 pub mod cluster;
 #[cfg(feature = "cli")]
+pub mod telemetry;
+#[cfg(feature = "cli")]
 pub mod config;
 #[cfg(feature = "cli")]
 pub mod apply;
 #[cfg(feature = "cli")]
 pub mod init;
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "cli")]
+pub mod demo;

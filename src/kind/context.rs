@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio_postgres::{
-    Row,
+    Row, Statement,
     types::{ToSql, Type},
 };
 use tokio_util::sync::CancellationToken;
@@ -53,7 +53,9 @@ pub struct RunContext {
     pub(crate) drain: CancellationToken,
     pub(crate) options: Options,
     pub(crate) inputs: BTreeMap<String, Value>,
+    pub(crate) input_types: BTreeMap<String, String>,
     pub(crate) now: Timestamp,
+    pub(crate) batches_left: Option<u64>,
 }
 
 impl RunContext {
@@ -96,6 +98,11 @@ impl RunContext {
     /// The declared inputs of this occurrence.
     pub fn inputs(&self) -> &BTreeMap<String, Value> {
         &self.inputs
+    }
+
+    /// The declared types of the inputs: `{"tenant": "bigint"}`.
+    pub fn input_types(&self) -> &BTreeMap<String, String> {
+        &self.input_types
     }
 
     /// The rows that an operator approved for one run of this revision (`sexton arm JOB --approve ROWS`).
@@ -161,6 +168,31 @@ impl RunContext {
         self.held.query_typed(sql, params).await
     }
 
+    /// Has the server parse a statement without executing it: which types its parameters and columns have.
+    ///
+    /// # Errors
+    /// As [`RunContext::query`].
+    ///
+    /// # Cancel safety
+    /// As [`RunContext::query`].
+    pub async fn describe(&mut self, sql: &str) -> Result<Statement, Stop> {
+        self.stop_if_draining()?;
+        self.held.describe(sql).await
+    }
+
+    /// Sets how long a statement of this run may take from now on; `None` is the default of run sessions again
+    /// (5 minutes). Whoever sets it also sets it back, since the run's end is written on the same session; hence it
+    /// works during a shutdown too.
+    ///
+    /// # Errors
+    /// If the session is lost.
+    ///
+    /// # Cancel safety
+    /// As [`RunContext::query`].
+    pub async fn limit_statements(&mut self, limit: Option<Duration>) -> Result<(), Stop> {
+        self.held.limit_statements(limit).await
+    }
+
     /// One batch as one statement and one transaction, the best kind of batch: `effect` is an INSERT, UPDATE or DELETE
     /// with `RETURNING` (any columns; its rows are counted), with `$1…` for `params`. It commits together with
     /// `cursor` as the new position, or not at all.
@@ -178,7 +210,7 @@ impl RunContext {
         params: &[&(dyn ToSql + Sync)],
         cursor: &impl Serialize,
     ) -> Result<Batch, Stop> {
-        self.stop_if_draining()?;
+        self.stop_before_batch()?;
         let cursor = to_json(cursor)?;
         self.held.batch(effect, params, cursor).await
     }
@@ -192,7 +224,7 @@ impl RunContext {
     /// # Cancel safety
     /// Dropping the transaction takes it back.
     pub async fn begin(&mut self) -> Result<FencedTransaction<'_>, Stop> {
-        self.stop_if_draining()?;
+        self.stop_before_batch()?;
         self.held.begin().await
     }
 
@@ -294,6 +326,18 @@ impl RunContext {
         let done = work(self).await;
         self.held.give_resource(resource).await?;
         done
+    }
+
+    /// Also loses the run here where a test wants that.
+    fn stop_before_batch(&mut self) -> Result<(), Stop> {
+        match &mut self.batches_left {
+            Some(0) => {
+                return Err(Stop::Lost(Error::new(ErrorKind::Unreachable, "lost, as the test wanted")));
+            }
+            Some(left) => *left -= 1,
+            None => {}
+        }
+        self.stop_if_draining()
     }
 
     fn stop_if_draining(&self) -> Result<(), Stop> {

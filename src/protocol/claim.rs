@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     connect::Connector,
-    fence::Held,
+    fence::{Held, contention},
     run::Mode,
     session::{RunSession, Settings},
 };
@@ -65,9 +65,10 @@ pub(crate) struct Claim {
     pub(crate) approved_rows: Option<u64>,
     pub(crate) claimed_at: Timestamp,
     pub(crate) install_id: Uuid,
-    pub(crate) lock_class: i32,
     pub(crate) target_name: Option<String>,
     pub(crate) target_oid: Option<u32>,
+    /// Batches that this run knows to be committed; kept when it ends.
+    pub(crate) batches: i64,
 }
 
 /// What became of a try.
@@ -120,7 +121,13 @@ pub(crate) async fn claim(
                 &rules.outside,
             ],
         )
-        .await?;
+        .await;
+    let row = match row {
+        Err(error) if contention(&error).is_some() => {
+            return Ok(Claimed::Lost("its row is locked".to_owned()));
+        }
+        answer => answer?,
+    };
     let reason = || row.get::<_, Option<String>>("reason").unwrap_or_default();
     match row.get::<_, &str>("result") {
         "won" => {}
@@ -142,9 +149,9 @@ pub(crate) async fn claim(
         approved_rows: row.get::<_, Option<i64>>("approved_rows").map(i64::unsigned_abs),
         claimed_at: row.get("claimed_at"),
         install_id: claimant.install_id,
-        lock_class: claimant.lock_class,
         target_name: candidate.target_name.clone(),
         target_oid: candidate.target_oid,
+        batches: 0,
     };
     Ok(Claimed::Won(Box::new(Held::new(claim, session, cursor))))
 }

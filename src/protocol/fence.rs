@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::{
-    Row,
+    Row, Statement,
     types::{ToSql, Type},
 };
 
 use super::{
     claim::Claim,
     run::{Stop, StopReason},
-    session::RunSession,
+    session::{RunSession, STATEMENT_TIMEOUT},
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -64,6 +64,8 @@ pub(crate) struct Held {
     session: RunSession,
     cursor: Option<Value>,
     seq: i64,
+    /// Names of the resources that the run holds, in the order of taking.
+    pub(super) resources: Vec<String>,
     state: Transaction,
 }
 
@@ -80,7 +82,7 @@ enum Transaction {
 
 impl Held {
     pub(crate) fn new(claim: Claim, session: RunSession, cursor: Option<Value>) -> Self {
-        Held { claim, session, cursor, seq: 0, state: Transaction::None }
+        Held { claim, session, cursor, seq: 0, resources: Vec::new(), state: Transaction::None }
     }
 
     pub(crate) fn claim(&self) -> &Claim {
@@ -92,7 +94,8 @@ impl Held {
     }
 
     /// The session, if it is fit for one more transaction, and the claim: to finish the run.
-    pub(crate) fn into_parts(self) -> (Claim, RunSession, SessionState) {
+    pub(crate) fn into_parts(mut self) -> (Claim, RunSession, SessionState) {
+        self.claim.batches = self.seq;
         let state = match self.state {
             Transaction::None if !self.session.is_closed() => SessionState::Fit,
             _ => SessionState::InDoubt,
@@ -125,6 +128,19 @@ impl Held {
         let rows = self.session.client().query_typed(sql, params).await;
         self.state = Transaction::None;
         Ok(rows?)
+    }
+
+    pub(crate) async fn describe(&mut self, sql: &str) -> Result<Statement, Stop> {
+        self.settle_abandoned().await?;
+        self.state = Transaction::InDoubt;
+        let statement = self.session.client().prepare(sql).await;
+        self.state = Transaction::None;
+        Ok(statement?)
+    }
+
+    pub(crate) async fn limit_statements(&mut self, limit: Option<Duration>) -> Result<(), Stop> {
+        let limit = limit.unwrap_or(STATEMENT_TIMEOUT).as_millis().max(1).to_string();
+        self.query(statements::LIMIT_STATEMENTS, &[&limit]).await.map(drop)
     }
 
     /// One autocommit statement: the effect as a CTE, the fence over its count.
@@ -315,7 +331,7 @@ fn with_fence(effect: &str, params: usize) -> String {
 }
 
 /// What may be tried again as it is.
-fn contention(error: &tokio_postgres::Error) -> Option<Undone> {
+pub(super) fn contention(error: &tokio_postgres::Error) -> Option<Undone> {
     match error.code()?.code() {
         "55P03" => Some(Undone::LockTimeout),
         "57014" => Some(Undone::StatementTimeout),

@@ -112,6 +112,7 @@ pub(crate) async fn finish(
                 &settlement.outcome.as_str(),
                 &settlement.error,
                 &settlement.report,
+                &claim.batches,
                 &retry_after,
                 &basis.schedule.text,
                 &basis.schedule.time_zone,

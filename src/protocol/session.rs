@@ -15,6 +15,9 @@ use crate::{
     statements,
 };
 
+/// How long a statement of a run may take, unless the run says otherwise.
+pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// How long the server lets a run session be idle before it ends it: the bound on how long a frozen or unreachable
 /// replica can keep its jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +51,7 @@ impl Settings {
             ("plan_cache_mode", "force_custom_plan".to_owned()),
             // Below deadlock_timeout, so that the application is never the victim of a deadlock with us.
             ("lock_timeout", "200ms".to_owned()),
-            ("statement_timeout", "5min".to_owned()),
+            ("statement_timeout", format!("{}ms", STATEMENT_TIMEOUT.as_millis())),
             ("idle_session_timeout", idle.clone()),
             ("idle_in_transaction_session_timeout", idle),
             ("client_connection_check_interval", "2s".to_owned()),
@@ -68,7 +71,6 @@ impl Settings {
 pub(crate) struct RunSession {
     client: Client,
     canceler: Canceler,
-    backend_pid: i32,
     statements: BTreeMap<String, Statement>,
     // Kept, for the connection's task stops when nobody listens no more; its content does not matter here.
     _messages: tokio::sync::mpsc::UnboundedReceiver<tokio_postgres::AsyncMessage>,
@@ -89,8 +91,7 @@ impl RunSession {
             .first()
             .ok_or_else(|| Error::new(ErrorKind::Unsuitable, "the session does not tell its settings"))?;
         verify(&wanted, row)?;
-        let backend_pid = row.get(0);
-        Ok(RunSession { client, canceler, backend_pid, statements: BTreeMap::new(), _messages: messages })
+        Ok(RunSession { client, canceler, statements: BTreeMap::new(), _messages: messages })
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -99,10 +100,6 @@ impl RunSession {
 
     pub(crate) fn canceler(&self) -> &Canceler {
         &self.canceler
-    }
-
-    pub(crate) fn backend_pid(&self) -> i32 {
-        self.backend_pid
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -146,8 +143,8 @@ impl RunSession {
 
 /// Compares what is in force with what was asked for. On a Unix socket the TCP settings read as 0, rightly.
 fn verify(wanted: &[(&str, String)], row: &Row) -> Result<()> {
-    let by_tcp: bool = row.get(1);
-    let serde_json::Value::Object(in_force) = row.get(2) else {
+    let by_tcp: bool = row.get(0);
+    let serde_json::Value::Object(in_force) = row.get(1) else {
         return Err(Error::new(ErrorKind::Unsuitable, "the session does not tell its settings"));
     };
     for (name, value) in wanted.iter().filter(|(name, _)| by_tcp || !name.starts_with("tcp_")) {

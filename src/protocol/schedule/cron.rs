@@ -61,8 +61,8 @@ pub(super) fn read(pattern: Piece<'_>, seed: &Seed) -> Result<(WallTimes, String
     let fields: [Piece<'_>; 5] =
         words.try_into().map_err(|words: Vec<Piece<'_>>| wrong_number(pattern, &words))?;
     let mut resolved = Vec::with_capacity(fields.len());
-    for (field, piece) in FIELDS.iter().zip(fields) {
-        resolved.push(read_field(field, piece, seed)?);
+    for (position, piece) in fields.into_iter().enumerate() {
+        resolved.push(read_field(position, piece, seed)?);
     }
     let text = fields.map(|piece| piece.text().to_ascii_uppercase()).join(" ");
     let times = wall_times(&resolved.join(" "), &text).map_err(|why| ScheduleError::at(pattern, why))?;
@@ -101,35 +101,35 @@ fn wrong_number(pattern: Piece<'_>, words: &[Piece<'_>]) -> ScheduleError {
 }
 
 /// Checks one field and gives it back as croner takes it, with numbers for `H`.
-fn read_field(field: &Field, piece: Piece<'_>, seed: &Seed) -> Result<String, ScheduleError> {
+fn read_field(position: usize, piece: Piece<'_>, seed: &Seed) -> Result<String, ScheduleError> {
+    let field = &FIELDS[position];
     let wrong = |why: String| {
         ScheduleError::at(piece, format!("`{piece}` is no {} of a cron pattern{why}", field.name)).remedy_is(
             format!("the {} takes {}, lists, ranges, steps as in */2, and H", field.name, field.takes),
         )
     };
     let text = piece.text().to_ascii_uppercase();
-    let mut parts = Vec::new();
-    for part in text.split(',') {
-        let known = |word: &str| {
-            let last = word.strip_suffix('L').filter(|name| !name.is_empty());
-            word.is_empty() || field.words.contains(&word) || last.is_some_and(|day| WEEKDAYS.contains(&day))
-        };
-        if part.is_empty() {
-            return Err(wrong(": a part of the list is empty".to_owned()));
-        } else if let Some(hashed) = part.strip_prefix('H') {
-            parts.push(resolve_hash(field, hashed, seed).ok_or_else(|| wrong(String::new()))?);
-        } else if part.split(|c: char| !c.is_alphabetic()).all(known) {
-            parts.push(part.to_owned());
-        } else {
-            return Err(wrong(String::new()));
-        }
+    if text.split(',').any(str::is_empty) {
+        return Err(wrong(": a part of the list is empty".to_owned()));
     }
-    let resolved = parts.join(",");
+    let parts: Option<Vec<String>> = text.split(',').map(|part| resolve_part(field, part, seed)).collect();
+    let resolved = parts.ok_or_else(|| wrong(String::new()))?.join(",");
     let mut alone = ["*"; FIELDS.len()];
-    let position = FIELDS.iter().position(|other| other.name == field.name).unwrap_or_default();
     alone[position] = &resolved;
     croner_reads(&alone.join(" ")).map_err(|why| wrong(format!(": {why}")))?;
     Ok(resolved)
+}
+
+/// One part of a field's list with a number for `H`, or none if it holds a word that has no place there.
+fn resolve_part(field: &Field, part: &str, seed: &Seed) -> Option<String> {
+    if let Some(hashed) = part.strip_prefix('H') {
+        return resolve_hash(field, hashed, seed);
+    }
+    let known = |word: &str| {
+        let last = word.strip_suffix('L').filter(|name| !name.is_empty());
+        word.is_empty() || field.words.contains(&word) || last.is_some_and(|day| WEEKDAYS.contains(&day))
+    };
+    part.split(|c: char| !c.is_alphabetic()).all(known).then(|| part.to_owned())
 }
 
 /// What `H`, `H(a-b)`, `H/n` or `H(a-b)/n` stands for in this job; `hashed` is what follows the letter.

@@ -79,18 +79,14 @@ impl Schedule {
         scheduled_at: Timestamp,
         now: Timestamp,
     ) -> Option<Plan> {
-        let lateness = match missed {
-            Missed::Skip => Some(max_lateness.unwrap_or(SKIP_LATENESS)),
-            Missed::Once | Missed::Each(_) => max_lateness,
+        let (lateness, most) = match missed {
+            Missed::Once => (max_lateness, None),
+            Missed::Skip => (Some(max_lateness.unwrap_or(SKIP_LATENESS)), None),
+            Missed::Each(most) => (max_lateness, Some(u64::from(most))),
         };
         let stale = lateness.map_or(0, |lateness| self.count_stale(lateness, scheduled_at, now));
-        let beyond = match missed {
-            Missed::Each(most) => {
-                (self.pass(scheduled_at, now, u64::MAX).count + 1).saturating_sub(most.into())
-            }
-            Missed::Once | Missed::Skip => 0,
-        };
-        let coalesced = stale.max(beyond);
+        let passed = |most| (self.pass(scheduled_at, now, u64::MAX).count + 1).saturating_sub(most);
+        let coalesced = stale.max(most.map_or(0, passed));
         if coalesced == 0 {
             return None;
         }

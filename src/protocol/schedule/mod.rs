@@ -144,25 +144,31 @@ impl Schedule {
         if self.at_deploy {
             parts.push("after each deploy".to_owned());
         }
+        parts.extend(self.describe_rule());
+        match parts.is_empty() {
+            true => "only when asked to".to_owned(),
+            false => parts.join(", and "),
+        }
+    }
+
+    fn describe_rule(&self) -> Option<String> {
+        let zone = &self.zone.name;
         match &self.rule {
-            Rule::Wall(times) => parts.push(describe_wall(times, &self.zone.name)),
+            Rule::Wall(times) => Some(describe_wall(times, zone)),
             Rule::Every(period) if period.is_calendar() => {
-                parts.push(format!("{}, by the calendar of {}", self.rule_text, self.zone.name));
+                Some(format!("{}, by the calendar of {zone}", self.rule_text))
             }
-            Rule::Every(_) => parts.push(self.rule_text.clone()),
+            Rule::Every(_) => Some(self.rule_text.clone()),
             Rule::After(_) => {
                 let period = self.rule_text.trim_start_matches("after ");
-                parts.push(format!("{period} from the end of the last run"));
+                Some(format!("{period} from the end of the last run"))
             }
             Rule::Once(instant) => {
                 let local = self.zone.rules.to_datetime(*instant);
-                let local = local.strftime("%Y-%m-%d %H:%M:%S");
-                parts.push(format!("once, at {local} {}", self.zone.name));
+                Some(format!("once, at {} {zone}", local.strftime("%Y-%m-%d %H:%M:%S")))
             }
-            Rule::Never if parts.is_empty() => parts.push("only when asked to".to_owned()),
-            Rule::Never => {}
+            Rule::Never => None,
         }
-        parts.join(", and ")
     }
 
     fn pass(&self, after: Timestamp, until: Timestamp, limit: u64) -> Passed {

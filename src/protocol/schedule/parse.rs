@@ -19,7 +19,7 @@ use jiff::{
 use super::{
     cron, display_time,
     error::{ScheduleError, nearest},
-    rule::{Period, Rule},
+    rule::{Period, Rule, whole_micros},
     seed::Seed,
     text::Piece,
     wall::{Dates, Flow, WallTimes},
@@ -210,17 +210,19 @@ impl RuleReader<'_> {
         let (body, zone) = split_zone(piece);
         let text = body.text();
         let (instant, zone) = if let Ok(zoned) = text.parse::<Zoned>() {
-            let name = zoned.time_zone().iana_name().and_then(Zone::named);
-            let zone = match name {
-                Some(zone) => self.agreed(body, zone)?,
-                None => self.zone(zone)?,
-            };
+            if let Some(second) = zone {
+                return Err(ScheduleError::at(second, format!("`{second}` is a second time zone"))
+                    .remedy_is("leave one of them away"));
+            }
+            // A bare offset in the brackets names no zone.
+            let named = zoned.time_zone().iana_name().and_then(Zone::named);
+            let zone = named.map_or_else(|| self.zone(None), |zone| self.agreed(body, zone))?;
             (Some(zoned.timestamp()), zone)
         } else {
             let zone = self.zone(zone)?;
             (read_instant(text, &zone.rules), zone)
         };
-        let instant = instant.and_then(super::rule::whole_micros).ok_or_else(|| {
+        let instant = instant.and_then(whole_micros).ok_or_else(|| {
             ScheduleError::at(body, format!("`{body}` is no date and time"))
                 .remedy_is("write `once 2027-01-01T00:00Z` or `once 2027-01-01 03:00 Europe/Paris`")
         })?;

@@ -4,8 +4,6 @@
 //! years keeps the wall time of the zone, one in hours or less is real time, so `1 day` and `24h` differ over a
 //! change of the clock.
 
-use std::cmp::Ordering;
-
 use jiff::{SignedDuration, Span, Timestamp, tz::TimeZone};
 
 use super::{wall::WallTimes, zone::first_shown};
@@ -119,13 +117,7 @@ impl Period {
     }
 }
 
-/// The instant without its nanoseconds below a microsecond, which Postgres would not give back.
+/// The instant in whole microseconds: Postgres would not give back what is below.
 pub(super) fn whole_micros(instant: Timestamp) -> Option<Timestamp> {
-    let micros = instant.as_microsecond();
-    let below = Timestamp::from_microsecond(micros).ok()?;
-    match below.cmp(&instant) {
-        // Before 1970 a microsecond is cut towards zero, that is, upwards.
-        Ordering::Greater => Timestamp::from_microsecond(micros - 1).ok(),
-        Ordering::Less | Ordering::Equal => Some(below),
-    }
+    Timestamp::from_microsecond(instant.as_microsecond()).ok()
 }

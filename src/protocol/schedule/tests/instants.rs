@@ -60,6 +60,8 @@ fn intervals_follow_real_time() {
     assert_eq!(on("0 * * * *", "Australia/Lord_Howe", "2026-10-04").len(), 23);
     assert_eq!(on("*/30 2 * * *", "Europe/Berlin", "2026-10-25"), ["02:00", "02:30", "02:00", "02:30"]);
     assert_eq!(on("*/30 2 * * *", "Europe/Berlin", "2026-03-29"), [""; 0]);
+    assert_eq!(on("H/30 2 * * *", "Europe/Berlin", "2026-10-25").len(), 4);
+    assert_eq!(on("H(0-29)/10 2 * * *", "Europe/Berlin", "2026-10-25").len(), 3, "numbers: wall times");
 }
 
 #[test]
@@ -209,6 +211,15 @@ fn around_changes_of_the_clock_counting_in_bulk_is_counting_one_by_one() {
             assert_eq!(schedule.pass(start, until, u64::MAX).count, singly, "{text} {name} at {change}");
         }
     }
+}
+
+#[test]
+fn in_the_second_pass_the_overlap_s_wall_times_are_over() {
+    let schedule = Schedule::parse("30 2,3 * * *", Some("Europe/Berlin"), &seed()).unwrap();
+    // 02:10 for the second time, to the end of that date.
+    let (second_pass, midnight) = (at("2026-10-25T01:10Z"), at("2026-10-25T23:00Z"));
+    assert_eq!(between(&schedule, second_pass, midnight), [at("2026-10-25T02:30Z")]);
+    assert_eq!(schedule.pass(second_pass, midnight, u64::MAX).count, 1);
 }
 
 #[test]

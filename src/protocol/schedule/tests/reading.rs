@@ -171,6 +171,14 @@ fn errors_say_what_is_wrong_where_and_what_would_be_right() {
              Europe/Paris`",
         ),
         (
+            "daily 03:00:00.5",
+            "`03:00:00.5` is no time of day (column 7); write `daily 03:00` or `daily 15:30 Europe/Paris`",
+        ),
+        (
+            "once 2027-01-01T03:00[Europe/Paris] Asia/Tokyo",
+            "`Asia/Tokyo` is a second time zone (column 37); leave one of them away",
+        ),
+        (
             "0 0 3 * * *",
             "a cron pattern has 5 fields (minute hour day month weekday), not 6 (column 1); without seconds it is `0 \
              3 * * *`",

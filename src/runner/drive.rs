@@ -1,0 +1,275 @@
+//! Carries plans out: the loop of a replica.
+//!
+//! Idle, it sleeps until the next due time (30 s at the most) and holds one session. While something runs elsewhere it
+//! looks each second, so that a crashed replica's job goes on here about a second later. What is easy to get wrong: the
+//! control session and the runs do not depend on one another. When the database restarts, the control session is opened
+//! again, and the runs end by themselves.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    time::Duration,
+};
+
+use tokio::{task::JoinSet, time::Instant};
+
+use super::{
+    Shared,
+    execute::{Attempt, attempt},
+    plan::{Circumstances, Decision, plan},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    protocol::{
+        control::{Control, Incarnation},
+        job::Job,
+    },
+};
+
+/// Hints are answered at once, but not more often than this.
+const SCAN_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// How long a decision that the database refused is left alone.
+const FAILED_PLANNING_WAIT: Duration = Duration::from_secs(1);
+/// More jobs than are ever due at once.
+const SCAN_ALL: i64 = 1_000_000;
+/// The first and the longest wait between two tries to reach the database; up to half as much again is added.
+const RECONNECT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(1000));
+
+/// A task that tried for one job.
+type Done = (i64, Attempt);
+
+/// The replica's state besides what it shares with its runs.
+struct Driver {
+    shared: Shared,
+    runs: JoinSet<Done>,
+    busy: HashSet<i64>,
+    queue: VecDeque<Job>,
+    rng: fastrand::Rng,
+}
+
+/// Why the loop over one control session ended.
+enum Left {
+    /// Told to shut down.
+    ShuttingDown,
+    /// The session ended.
+    Unreachable(Error),
+}
+
+pub(super) async fn drive(shared: Shared) -> Result<()> {
+    let mut control = Control::open(&shared.connector, &shared.registration).await?;
+    let mut driver = Driver {
+        shared,
+        runs: JoinSet::new(),
+        busy: HashSet::new(),
+        queue: VecDeque::new(),
+        rng: fastrand::Rng::new(),
+    };
+    driver.shared.installation = Some(control.installation());
+    let registration = &driver.shared.registration;
+    tracing::info!(replica = %registration.replica_id, name = registration.name, program = registration.program,
+        slots = registration.slots, kinds = ?registration.kinds, "replica.started");
+    loop {
+        note_incarnation(control.incarnation());
+        match driver.work(&mut control).await {
+            Left::ShuttingDown => break,
+            Left::Unreachable(error) => tracing::warn!(%error, "session.lost"),
+        }
+        drop(control);
+        match driver.reconnect().await {
+            Some(opened) => control = opened?,
+            None => break,
+        }
+        driver.shared.installation = Some(control.installation());
+    }
+    driver.drain().await;
+    tracing::info!(replica = %driver.shared.registration.replica_id, "replica.stopped");
+    Ok(())
+}
+
+impl Driver {
+    /// Looks, plans, carries out, sleeps; until the session ends or the replica shall.
+    async fn work(&mut self, control: &mut Control) -> Left {
+        loop {
+            let looked = Instant::now();
+            let sleep = match self.look(control).await {
+                Ok(sleep) => sleep,
+                Err(error) => return Left::Unreachable(error),
+            };
+            if let Some(left) = self.wait(control, looked, looked + sleep).await {
+                return left;
+            }
+        }
+    }
+
+    /// One scan, and all that follows from it but the runs themselves.
+    async fn look(&mut self, control: &mut Control) -> Result<Duration> {
+        control.forget_hints();
+        let registration = &self.shared.registration;
+        // Who runs a few jobs alone must find them behind all that is due before them.
+        let most = if self.shared.only.is_some() { SCAN_ALL } else { i64::from(registration.slots) * 4 + 32 };
+        let busy: Vec<i64> = self.busy.iter().copied().collect();
+        let snapshot = control.scan(&registration.kinds, &busy, most).await?;
+        let install_id = control.installation().install_id;
+        let circumstances = Circumstances { registry: &self.shared.registry, install_id, busy: &self.busy };
+        let plan = plan(snapshot, &circumstances, &mut self.rng);
+        let mut sleep = plan.sleep;
+        for decision in &plan.decisions {
+            match carry_out(control, decision).await {
+                Err(error) if error.kind() != ErrorKind::Unreachable => {
+                    tracing::error!(%error, "job.planning_failed");
+                    sleep = FAILED_PLANNING_WAIT;
+                }
+                carried_out => carried_out?,
+            }
+        }
+        self.queue =
+            plan.claims.into_iter().filter(|job| self.shared.takes(&job.candidate.job_name)).collect();
+        self.fill_slots();
+        Ok(sleep)
+    }
+
+    /// Starts tries for queued jobs while slots are free.
+    fn fill_slots(&mut self) {
+        while self.runs.len() < usize::from(self.shared.registration.slots) {
+            let Some(job) = self.queue.pop_front() else { return };
+            let (id, shared) = (job.candidate.job_id, self.shared.clone());
+            self.busy.insert(id);
+            self.runs.spawn(async move { (id, attempt(&shared, job).await) });
+        }
+    }
+
+    /// Waits for what may change the plan: a run that ended, a hint, the time. `Some` ends the loop.
+    async fn wait(&mut self, control: &mut Control, looked: Instant, mut until: Instant) -> Option<Left> {
+        let drain = self.shared.shutdown.drain.clone();
+        loop {
+            tokio::select! {
+                biased;
+                () = drain.cancelled() => return Some(Left::ShuttingDown),
+                Some(done) = self.runs.join_next() => {
+                    if self.note_done(done) == Look::Again {
+                        return None;
+                    }
+                    self.fill_slots();
+                }
+                hint = control.hint() => match hint {
+                    Ok(()) => until = until.min(looked + SCAN_INTERVAL_MIN),
+                    Err(error) => return Some(Left::Unreachable(error)),
+                },
+                () = tokio::time::sleep_until(until) => return None,
+            }
+        }
+    }
+
+    fn note_done(&mut self, done: std::result::Result<Done, tokio::task::JoinError>) -> Look {
+        match done {
+            Ok((id, attempt)) => {
+                self.busy.remove(&id);
+                match attempt {
+                    Attempt::Ran { outcome } => {
+                        tracing::trace!(job_id = id, ?outcome, "slot.freed");
+                        Look::Again
+                    }
+                    Attempt::Lost => Look::Later,
+                    Attempt::Failed(error) => {
+                        log_failure(&error);
+                        Look::Later
+                    }
+                }
+            }
+            // A kind's panic is caught where it runs; this one is ours. Which job it was is not known any more, so
+            // all of them are looked at again: the lock and the version keep that safe.
+            Err(error) => {
+                tracing::error!(%error, "slot.panicked");
+                self.busy.clear();
+                Look::Again
+            }
+        }
+    }
+
+    /// Tries until the database is back; `None` when told to shut down meanwhile.
+    async fn reconnect(&mut self) -> Option<Result<Control>> {
+        let mut wait = RECONNECT.0;
+        loop {
+            let spread = wait.mul_f64(1.0 + self.rng.f64() / 2.0);
+            tokio::select! {
+                biased;
+                () = self.shared.shutdown.drain.cancelled() => return None,
+                () = tokio::time::sleep(spread) => {}
+            }
+            match Control::open(&self.shared.connector, &self.shared.registration).await {
+                Ok(control) => return Some(Ok(control)),
+                Err(error) if matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Unsuitable) => {
+                    tracing::debug!(%error, "session.reconnect_failed");
+                }
+                Err(error) => return Some(Err(error)),
+            }
+            wait = (wait * 2).min(RECONNECT.1);
+            while let Some(done) = self.runs.try_join_next() {
+                self.note_done(done);
+            }
+        }
+    }
+
+    /// Waits for the runs to come to a batch border, and in the end no longer.
+    async fn drain(&mut self) {
+        self.queue.clear();
+        let shutdown = self.shared.shutdown.clone();
+        shutdown.drain();
+        let deadline = Instant::now() + self.shared.drain_timeout;
+        loop {
+            tokio::select! {
+                done = self.runs.join_next() => match done {
+                    Some(done) => { self.note_done(done); }
+                    None => return,
+                },
+                () = tokio::time::sleep_until(deadline), if !shutdown.at_once.is_cancelled() => {
+                    tracing::warn!(runs = self.runs.len(), "replica.drain_timed_out");
+                    shutdown.at_once();
+                }
+            }
+        }
+    }
+}
+
+/// Whether a try that ended is a reason to look at the table again at once.
+#[derive(PartialEq, Eq)]
+enum Look {
+    Again,
+    Later,
+}
+
+pub(crate) async fn carry_out(control: &Control, decision: &Decision) -> Result<()> {
+    match decision {
+        Decision::Plan(job, next) => {
+            let planned = control.plan(job, next).await?;
+            let next = next.scheduled_at.map(tracing::field::display);
+            tracing::debug!(job = job.candidate.job_name, next, planned, "job.planned");
+        }
+        Decision::Skip(job, next) => {
+            let skipped = control.skip(job, next).await?;
+            tracing::info!(job = job.candidate.job_name, missed = next.coalesced, skipped, "job.skipped");
+        }
+        Decision::Accept(job) => control.accept(job).await?,
+        Decision::Reject(job, reason) => {
+            control.reject(job, reason).await?;
+            tracing::warn!(job = job.candidate.job_name, reason, "job.rejected");
+        }
+    }
+    Ok(())
+}
+
+fn note_incarnation(incarnation: &Incarnation) {
+    match incarnation {
+        Incarnation::Same => {}
+        Incarnation::Unreadable => tracing::debug!("incarnation.unreadable"),
+        Incarnation::NewTimeline => tracing::warn!("incarnation.new_timeline"),
+        Incarnation::NewSystem => tracing::error!("incarnation.new_system"),
+    }
+}
+
+fn log_failure(error: &Error) {
+    match error.kind() {
+        // The control session sees the same, and says it once.
+        ErrorKind::Unreachable => tracing::debug!(%error, "claim.failed"),
+        _ => tracing::error!(%error, "claim.failed"),
+    }
+}

@@ -1,0 +1,237 @@
+//! One run, from the claim to the settlement.
+//!
+//! What is easy to get wrong: when the kind's future is dropped (timeout, shutdown at once), the server may still be at
+//! work for it. The run session is then in doubt: the statement is cancelled, the session closed, and the run is ended
+//! by another session. That is safe, since ending is decided by version and run id; going on would not be.
+
+use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
+
+use futures_util::FutureExt;
+use tokio_postgres::Client;
+
+use super::{Shared, plan};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    kind::{ComeBack, Nature, Options, Registered, Report, RunContext},
+    protocol::{
+        claim::{Claim, Claimed, Rules, claim},
+        fence::{Held, SessionState},
+        finish::{self, Recorded},
+        job::Job,
+        run::{Again, Outcome, Settlement, Stop},
+        schedule::Seed,
+        session::{RunSession, Settings},
+    },
+    runner::hooks::{RunEvent, RunInfo},
+    statements,
+};
+
+/// How long ending a run may take; after that it is left to whoever recovers the job.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What came of trying for a job.
+#[derive(Debug)]
+pub(crate) enum Attempt {
+    /// Another has it, or nothing may start now.
+    Lost,
+    /// It ran here.
+    Ran {
+        /// `None` where the run was no longer this replica's to end.
+        outcome: Option<Outcome>,
+    },
+    /// The database could not be reached, or something in between breaks sessions.
+    Failed(Error),
+}
+
+/// Tries for a job, and runs it if it is won.
+///
+/// # Cancel safety
+/// Dropping the future abandons the run: its session closes, and another replica recovers it.
+pub(crate) async fn attempt(shared: &Shared, job: Job) -> Attempt {
+    let Some(kind) = shared.registry.get(&job.kind).cloned() else { return Attempt::Lost };
+    let nature = kind.describe().nature;
+    let rules = Rules { destructive: nature == Nature::Destructive, outside: nature == Nature::Outside };
+    let settings = Settings { lease: shared.lease, search_path: None };
+    let claimed = claim(&shared.connector, &job.candidate, &shared.claimant(), rules, settings).await;
+    let name = &job.candidate.job_name;
+    match claimed {
+        Ok(Claimed::Won(held)) => Attempt::Ran { outcome: run(shared, &job, *held, &kind).await },
+        Ok(Claimed::Settled(reason)) => {
+            tracing::info!(job = name, reason, "claim.settled");
+            Attempt::Ran { outcome: None }
+        }
+        Ok(Claimed::Lost(reason)) => {
+            tracing::trace!(job = name, reason, "claim.lost");
+            Attempt::Lost
+        }
+        Err(error) => Attempt::Failed(error),
+    }
+}
+
+async fn run(shared: &Shared, job: &Job, held: Held, kind: &Registered) -> Option<Outcome> {
+    let info = RunInfo::new(held.claim(), job);
+    tracing::info!(job = info.job, run = %info.run_id, version = info.version, attempt = info.attempt,
+        mode = info.mode.as_str(), "claim.won");
+    shared.tell(&RunEvent::Started(&info));
+    let (mut context, options) = prepare(shared, job, held);
+    let ended = match options {
+        Ok(()) => work(shared, job, &mut context, kind).await,
+        Err(stop) => Err(stop),
+    };
+    let (come_back, settlement) = match ended {
+        Ok(report) => (report.come_back, Some(Settlement::succeeded(report.to_json()))),
+        Err(stop) => {
+            log_stop(&info, &stop);
+            (ComeBack::Regularly, stop.settlement())
+        }
+    };
+    let Some(settlement) = settlement else {
+        abandon(context.held).await;
+        shared.tell(&RunEvent::Lost(&info));
+        return None;
+    };
+    match end(shared, job, context.held, &settlement, come_back).await {
+        Ok(Recorded::Finished(due_at)) => {
+            let (outcome, error) = (settlement.outcome.as_str(), settlement.error.as_deref());
+            tracing::info!(job = info.job, run = %info.run_id, outcome, error, next = due_at.map(tracing::field::display),
+                "run.finished");
+            shared.tell(&RunEvent::Finished(&info, &settlement));
+            Some(settlement.outcome)
+        }
+        Ok(Recorded::Fenced) => {
+            tracing::info!(job = info.job, run = %info.run_id, "run.fenced");
+            shared.tell(&RunEvent::Lost(&info));
+            None
+        }
+        Err(error) => {
+            tracing::warn!(job = info.job, run = %info.run_id, %error, "run.lost");
+            shared.tell(&RunEvent::Lost(&info));
+            None
+        }
+    }
+}
+
+fn prepare(shared: &Shared, job: &Job, held: Held) -> (RunContext, Result<(), Stop>) {
+    let options = serde_json::from_value::<Options>(job.run_options.clone());
+    let refusal = options
+        .as_ref()
+        .err()
+        .map(|error| Stop::refused(format!("options: {error}"), "run it again without"));
+    let inputs = job.run_inputs.as_object().cloned().unwrap_or_default().into_iter().collect();
+    let declared = job.inputs.as_object().cloned().unwrap_or_default();
+    let now = shared.now.unwrap_or(held.claim().claimed_at);
+    let context = RunContext {
+        held,
+        drain: shared.shutdown.drain.clone(),
+        options: options.unwrap_or_default(),
+        inputs,
+        input_types: declared
+            .into_iter()
+            .filter_map(|(name, kind)| Some((name, kind.as_str()?.to_owned())))
+            .collect(),
+        now,
+        batches_left: shared.kill_after_batches,
+    };
+    (context, refusal.map_or(Ok(()), Err))
+}
+
+/// Lets the kind work until it is done, its time is over, or this process must end at once. Contains its panics.
+async fn work(
+    shared: &Shared,
+    job: &Job,
+    context: &mut RunContext,
+    kind: &Registered,
+) -> Result<Report, Stop> {
+    let timeout = Duration::try_from(job.timeout).unwrap_or(Duration::MAX);
+    let work = AssertUnwindSafe(kind.run(context, job.params.clone())).catch_unwind();
+    tokio::select! {
+        biased;
+        () = shared.shutdown.at_once.cancelled() => Err(Stop::Drained),
+        () = tokio::time::sleep(timeout) => Err(Stop::TimedOut),
+        ended = work => ended.unwrap_or_else(|panic| Err(Stop::Failed(panicked(&*panic)))),
+    }
+}
+
+/// Writes the settlement, by the run session if that is fit, else by a new one.
+async fn end(
+    shared: &Shared,
+    job: &Job,
+    held: Held,
+    settlement: &Settlement,
+    come_back: ComeBack,
+) -> Result<Recorded> {
+    let (claim, session, state) = held.into_parts();
+    let settled = async {
+        if state == SessionState::Fit {
+            return settle(job, session.client(), claim, settlement, come_back).await;
+        }
+        give_up(session).await;
+        let name = format!("sexton/settle/{}", claim.job_name);
+        let fresh = shared.connector.open(&name, &[]).await?;
+        settle(job, &fresh.client, claim, settlement, come_back).await
+    };
+    tokio::time::timeout(SETTLE_TIMEOUT, settled)
+        .await
+        .unwrap_or_else(|_| Err(Error::new(ErrorKind::Unreachable, "the database did not answer in time")))
+}
+
+/// Leaves a run that is no longer ours, without waiting for what the server may still be doing for it.
+async fn abandon(held: Held) {
+    if let (_, session, SessionState::InDoubt) = held.into_parts() {
+        give_up(session).await;
+    }
+}
+
+async fn settle(
+    job: &Job,
+    client: &Client,
+    claim: Claim,
+    settlement: &Settlement,
+    come_back: ComeBack,
+) -> Result<Recorded> {
+    let job_id = claim.job_id;
+    let Some(basis) = finish::basis(client, job_id).await? else { return Ok(Recorded::Fenced) };
+    let seed = Seed::new(claim.install_id, &job.candidate.job_name);
+    let mut next = plan::after_run(&basis, &seed, come_back, &mut fastrand::Rng::new());
+    if settlement.again == Again::AtOnce {
+        next.retry_after = Duration::ZERO;
+    }
+    let recorded = finish::finish(client, claim, settlement, &basis, &next).await?;
+    // History is bounded as it grows; should this fail, the next run's will do it.
+    if let Err(error) = client.query_one(statements::PRUNE, &[&job_id]).await {
+        tracing::debug!(%error, "prune.failed");
+    }
+    Ok(recorded)
+}
+
+/// Ends what the server may still be doing for a session in doubt, and the session.
+async fn give_up(session: RunSession) {
+    let canceler = session.canceler().clone();
+    drop(session);
+    if let Err(error) = canceler.cancel().await {
+        tracing::debug!(%error, "session.cancel_failed");
+    }
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> Error {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text =
+        text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "no message".to_owned());
+    Error::new(ErrorKind::Outside, format!("the kind panicked: {text}"))
+}
+
+fn log_stop(info: &RunInfo<'_>, stop: &Stop) {
+    match stop {
+        Stop::Fenced(reason) => {
+            tracing::info!(job = info.job, run = %info.run_id, reason = reason.as_str(), "run.fenced");
+        }
+        Stop::Lost(error) => tracing::warn!(job = info.job, run = %info.run_id, %error, "run.lost"),
+        Stop::Unhealthy(error) => tracing::warn!(job = info.job, run = %info.run_id, %error, "run.unhealthy"),
+        Stop::Drained => tracing::info!(job = info.job, run = %info.run_id, "run.released"),
+        Stop::Failed(error) => tracing::warn!(job = info.job, run = %info.run_id, %error, "run.failed"),
+        Stop::TimedOut => tracing::warn!(job = info.job, run = %info.run_id, "run.timed_out"),
+        Stop::Refused { reason, .. } => {
+            tracing::warn!(job = info.job, run = %info.run_id, reason, "run.refused")
+        }
+    }
+}
