@@ -414,6 +414,9 @@ DECLARE
   r sexton.run;
   stop text;
 BEGIN
+  -- The session's lock_timeout is for the application's rows. An operator's open transaction is waited for longer, but
+  -- not for ever: our own row locks wait with us.
+  PERFORM set_config('lock_timeout', '2s', true);
   -- FOR SHARE conflicts with every UPDATE of the row and so orders us against claim, kill, pause and edit.
   -- FOR KEY SHARE or a plain SELECT would not, at any isolation level (measured on the prototype). In READ
   -- COMMITTED the row is read again after waiting; in the stricter levels the wait ends in 40001.
@@ -466,6 +469,7 @@ DECLARE
   used_approval boolean;
 BEGIN
   PERFORM set_config('synchronous_commit', 'on', true);
+  PERFORM set_config('lock_timeout', '10s', true);   -- holding nothing, an operator's transaction is waited for
   IF p_outcome NOT IN ('succeeded', 'failed', 'timed_out', 'cancelled', 'superseded', 'released', 'refused') THEN
     RAISE EXCEPTION 'finish: "%" is no outcome that a holder can give', p_outcome USING ERRCODE = 'SX002';
   END IF;
@@ -489,14 +493,14 @@ BEGIN
 
   -- Neither was the run's fault: the attempt is given back.
   IF p_outcome IN ('superseded', 'released') THEN
-    PERFORM sexton.give_back(p_job, clock_timestamp(), j.attempt - 1);
+    PERFORM sexton.give_back(p_job, clock_timestamp() + p_retry_after, j.attempt - 1);
     PERFORM sexton.wake(p_job);
-    RETURN clock_timestamp();
+    RETURN clock_timestamp() + p_retry_after;
   END IF;
   again := p_outcome IN ('failed', 'timed_out') AND j.attempt < j.max_attempts;
   IF again THEN
-    PERFORM sexton.give_back(p_job, clock_timestamp() + coalesce(p_retry_after, j.backoff), j.attempt);
-    RETURN clock_timestamp() + coalesce(p_retry_after, j.backoff);
+    PERFORM sexton.give_back(p_job, clock_timestamp() + p_retry_after, j.attempt);
+    RETURN clock_timestamp() + p_retry_after;
   END IF;
 
   PERFORM sexton.count_outcome(j, p_run, p_outcome, p_error, p_report);

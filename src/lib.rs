@@ -1,15 +1,36 @@
-//! Sexton.
+//! Sexton runs the maintenance of applications on PostgreSQL, above all the purges: each exactly once, however many
+//! replicas run, with nothing but the Postgres that is already there.
+//!
+//! Jobs, schedules and state are rows of `sexton.job`, read and steered with plain SQL. Replicas compete for each due
+//! job with a session advisory lock and an update that bumps its version. Every batch is fenced in its own transaction,
+//! so that a replica which lost its job can never commit. A crashed replica's job goes on elsewhere, at its cursor,
+//! about a second later.
+//!
+//! # The guarantee, and its limits
+//! Effects in the same database are applied exactly once: a batch and the record of its progress commit together or not
+//! at all, and only while the run holds its job. Outside the database, work is done by at most one holder at a time (a
+//! frozen or cut-off one may overlap for one action in flight) and at least once, with a key by which the other side can
+//! tell repetitions. See [`protocol`] and `docs/protocol.md`.
+//!
+//! # Using it as a library
+//! [`runner::Runner`] is one replica, to be embedded in an application; [`kind::Kind`] is what a kind of one's own
+//! implements; [`testing`] runs one occurrence in a test. With `default-features = false` only these and the core are
+//! compiled: no command line, no TLS, no migrations.
+//!
+//! # Layout
+//! `migrations/` holds the schema, and with it every legal transition; `sql/` holds the statements that this program
+//! sends, one a file. In `src/`, each layer uses only those before it: `protocol` → `kind` → `kinds`, `runner` → `edge`.
 
-#[cfg(feature = "cli")]
-pub mod edge;
 pub mod error;
 pub mod failpoint;
-pub mod kind;
-pub mod protocol;
-pub mod runner;
-pub mod testing;
 #[doc(hidden)]
 pub mod statements;
+pub mod protocol;
+pub mod kind;
+pub mod runner;
+pub mod testing;
+#[cfg(feature = "cli")]
+pub mod edge;
 
 pub use error::{Error, ErrorKind, Result};
 pub use kind::Registry;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::{
     connect::Connector,
-    fence::Held,
+    fence::{Held, contention},
     run::Mode,
     session::{RunSession, Settings},
 };
@@ -121,7 +121,13 @@ pub(crate) async fn claim(
                 &rules.outside,
             ],
         )
-        .await?;
+        .await;
+    let row = match row {
+        Err(error) if contention(&error).is_some() => {
+            return Ok(Claimed::Lost("its row is locked".to_owned()));
+        }
+        answer => answer?,
+    };
     let reason = || row.get::<_, Option<String>>("reason").unwrap_or_default();
     match row.get::<_, &str>("result") {
         "won" => {}

@@ -108,7 +108,7 @@ impl Control {
             &registration.deploy,
         ];
         session.client.batch_execute(statements::LISTEN).await?;
-        session.client.query_one(statements::REPLICA_START, &params).await?;
+        session.client.query_one(statements::REPLICA_START, &params).await.map_err(may_not)?;
         Ok(Control { session, installation, incarnation })
     }
 
@@ -120,11 +120,11 @@ impl Control {
         &self.incarnation
     }
 
-    /// Looks for work: at most `most` jobs for each need.
-    pub(crate) async fn scan(&self, kinds: &[&str], replica_id: Uuid, most: i64) -> Result<Snapshot> {
+    /// Looks for work: at most `most` jobs for each need. `busy` are the jobs that this replica is at work on.
+    pub(crate) async fn scan(&self, kinds: &[&str], busy: &[i64], most: i64) -> Result<Snapshot> {
         let client = &self.session.client;
         let scan: [&(dyn ToSql + Sync); 2] = [&kinds, &most];
-        let horizon: [&(dyn ToSql + Sync); 2] = [&kinds, &replica_id];
+        let horizon: [&(dyn ToSql + Sync); 2] = [&kinds, &busy];
         // Both leave before either is answered: one round trip.
         let (jobs, horizon) = futures_util::try_join!(
             client.query(statements::SCAN, &scan),
@@ -235,8 +235,17 @@ fn no_schema() -> Error {
         .with_remedy("run `sexton migrate`")
 }
 
+/// A missing right, with what to grant.
+fn may_not(error: tokio_postgres::Error) -> Error {
+    let error = Error::from(error);
+    if error.kind() != ErrorKind::Denied {
+        return error;
+    }
+    error.with_remedy("grant the role sexton_runner to this login, or run under the role that migrated")
+}
+
 async fn check_installation(session: &Opened, registration: &Registration) -> Result<Installation> {
-    let row = session.client.query_one(statements::INSTALLATION, &[]).await?;
+    let row = session.client.query_one(statements::INSTALLATION, &[]).await.map_err(may_not)?;
     let identity: Option<String> = row.get(2);
     let (level_min, level): (i32, Option<i32>) = (row.get(3), row.get(4));
     let level = level.unwrap_or(0);

@@ -64,6 +64,8 @@ pub(crate) struct Held {
     session: RunSession,
     cursor: Option<Value>,
     seq: i64,
+    /// Names of the resources that the run holds, in the order of taking.
+    pub(super) resources: Vec<String>,
     state: Transaction,
 }
 
@@ -80,7 +82,7 @@ enum Transaction {
 
 impl Held {
     pub(crate) fn new(claim: Claim, session: RunSession, cursor: Option<Value>) -> Self {
-        Held { claim, session, cursor, seq: 0, state: Transaction::None }
+        Held { claim, session, cursor, seq: 0, resources: Vec::new(), state: Transaction::None }
     }
 
     pub(crate) fn claim(&self) -> &Claim {
@@ -316,7 +318,7 @@ fn with_fence(effect: &str, params: usize) -> String {
 }
 
 /// What may be tried again as it is.
-fn contention(error: &tokio_postgres::Error) -> Option<Undone> {
+pub(super) fn contention(error: &tokio_postgres::Error) -> Option<Undone> {
     match error.code()?.code() {
         "55P03" => Some(Undone::LockTimeout),
         "57014" => Some(Undone::StatementTimeout),

@@ -24,7 +24,8 @@ impl Held {
         if !session.try_lock(class, id).await? {
             return Ok(None);
         }
-        self.note_resources(&[name]).await?;
+        self.resources.push(name.to_owned());
+        self.note_resources().await?;
         Ok(Some(Resource { class, id, name: name.to_owned() }))
     }
 
@@ -33,12 +34,16 @@ impl Held {
         let (_, session) = self.session().await?;
         let held = session.unlock(resource.class, resource.id).await?;
         debug_assert!(held, "resource {} was held", resource.name);
-        self.note_resources(&[]).await
+        if let Some(at) = self.resources.iter().rposition(|name| *name == resource.name) {
+            self.resources.remove(at);
+        }
+        self.note_resources().await
     }
 
-    async fn note_resources(&mut self, names: &[&str]) -> Result<(), Stop> {
+    async fn note_resources(&mut self) -> Result<(), Stop> {
+        let names = serde_json::json!(self.resources);
         let (claim, session) = self.session().await?;
-        let (run, names) = (claim.run_id, serde_json::json!(names));
+        let run = claim.run_id;
         session.one(statements::NOTE_RESOURCES, &[&run, &names]).await?;
         Ok(())
     }

@@ -16,6 +16,16 @@ pub enum Mode {
     Dry,
 }
 
+impl Mode {
+    /// As it is stored.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Mode::Real => "real",
+            Mode::Dry => "dry",
+        }
+    }
+}
+
 /// A run's final state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Outcome {
@@ -131,6 +141,9 @@ pub enum Stop {
     Drained,
     /// The run session is gone: nothing more can be said, and another replica takes over.
     Lost(Error),
+    /// The server has run out of something (disk, memory, connections): that is not the job's failure. The run is
+    /// released at its cursor, to go on after the backoff.
+    Unhealthy(Error),
     /// A guard refused: nothing was done.
     Refused {
         /// What looked wrong.
@@ -155,12 +168,23 @@ pub struct Settlement {
     pub error: Option<String>,
     /// The report, or what a refusal found out.
     pub report: Option<Value>,
+    /// When the occurrence is tried again, if it is.
+    pub again: Again,
+}
+
+/// When an occurrence that is not done yet is tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// At once.
+    AtOnce,
+    /// After the job's backoff.
+    AfterBackoff,
 }
 
 impl Settlement {
     /// A run that did its work.
     pub fn succeeded(report: Value) -> Self {
-        Settlement { outcome: Outcome::Succeeded, error: None, report: Some(report) }
+        Settlement { outcome: Outcome::Succeeded, error: None, report: Some(report), again: Again::AtOnce }
     }
 }
 
@@ -172,6 +196,10 @@ impl Stop {
 
     /// What is to be written about the run; `None` where it is no longer this replica's to write.
     pub fn settlement(self) -> Option<Settlement> {
+        let again = match self {
+            Stop::TimedOut | Stop::Failed(_) | Stop::Unhealthy(_) => Again::AfterBackoff,
+            _ => Again::AtOnce,
+        };
         let (outcome, error, report) = match self {
             Stop::Fenced(StopReason::Gone | StopReason::Superseded) | Stop::Lost(_) => return None,
             Stop::Fenced(StopReason::Edited) => (Outcome::Superseded, "the job was edited".to_owned(), None),
@@ -182,6 +210,7 @@ impl Stop {
                 (Outcome::Released, reason.as_str().to_owned(), None)
             }
             Stop::Drained => (Outcome::Released, "its replica shut down".to_owned(), None),
+            Stop::Unhealthy(error) => (Outcome::Released, described(&error), None),
             Stop::TimedOut => (Outcome::TimedOut, "took longer than the job's timeout".to_owned(), None),
             Stop::Failed(error) => (Outcome::Failed, described(&error), None),
             Stop::Refused { reason, remedy, mut details } => {
@@ -193,7 +222,7 @@ impl Stop {
                 (Outcome::Refused, error, Some(Value::Object(details)))
             }
         };
-        Some(Settlement { outcome, error: Some(error), report })
+        Some(Settlement { outcome, error: Some(error), report, again })
     }
 }
 
@@ -223,6 +252,9 @@ impl From<tokio_postgres::Error> for Stop {
             Some(db) if db.code().code() == "SX001" => {
                 Stop::Fenced(StopReason::parse(db.detail().unwrap_or_default()))
             }
+            // Insufficient resources, system errors: seen with a full disk, and with binaries upgraded under a running
+            // server.
+            Some(db) if matches!(&db.code().code()[..2], "53" | "58") => Stop::Unhealthy(error.into()),
             _ => Error::from(error).into(),
         }
     }

@@ -27,6 +27,8 @@ use crate::{
 
 /// Hints are answered at once, but not more often than this.
 const SCAN_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// How long a decision that the database refused is left alone.
+const FAILED_PLANNING_WAIT: Duration = Duration::from_secs(1);
 /// The first and the longest wait between two tries to reach the database; up to half as much again is added.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(1000));
 
@@ -101,16 +103,24 @@ impl Driver {
         control.forget_hints();
         let registration = &self.shared.registration;
         let most = i64::from(registration.slots) * 4 + 32;
-        let snapshot = control.scan(&registration.kinds, registration.replica_id, most).await?;
+        let busy: Vec<i64> = self.busy.iter().copied().collect();
+        let snapshot = control.scan(&registration.kinds, &busy, most).await?;
         let install_id = control.installation().install_id;
         let circumstances = Circumstances { registry: &self.shared.registry, install_id, busy: &self.busy };
         let plan = plan(snapshot, &circumstances, &mut self.rng);
+        let mut sleep = plan.sleep;
         for decision in &plan.decisions {
-            carry_out(control, decision).await?;
+            match carry_out(control, decision).await {
+                Err(error) if error.kind() != ErrorKind::Unreachable => {
+                    tracing::error!(%error, "job.planning_failed");
+                    sleep = FAILED_PLANNING_WAIT;
+                }
+                carried_out => carried_out?,
+            }
         }
         self.queue = plan.claims.into();
         self.fill_slots();
-        Ok(plan.sleep)
+        Ok(sleep)
     }
 
     /// Starts tries for queued jobs while slots are free.

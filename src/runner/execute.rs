@@ -18,13 +18,16 @@ use crate::{
         fence::{Held, SessionState},
         finish::{self, Recorded},
         job::Job,
-        run::{Mode, Outcome, Settlement, Stop},
+        run::{Again, Outcome, Settlement, Stop},
         schedule::Seed,
         session::{RunSession, Settings},
     },
     runner::hooks::{RunEvent, RunInfo},
     statements,
 };
+
+/// How long ending a run may take; after that it is left to whoever recovers the job.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// What came of trying for a job.
 #[derive(Debug)]
@@ -83,6 +86,7 @@ async fn run(shared: &Shared, job: &Job, held: Held, kind: &Registered) -> Optio
         }
     };
     let Some(settlement) = settlement else {
+        abandon(context.held).await;
         shared.tell(&RunEvent::Lost(&info));
         return None;
     };
@@ -157,13 +161,25 @@ async fn end(
     come_back: ComeBack,
 ) -> Result<Recorded> {
     let (claim, session, state) = held.into_parts();
-    if state == SessionState::Fit {
-        return settle(job, session.client(), claim, settlement, come_back).await;
+    let settled = async {
+        if state == SessionState::Fit {
+            return settle(job, session.client(), claim, settlement, come_back).await;
+        }
+        give_up(session).await;
+        let name = format!("sexton/settle/{}", claim.job_name);
+        let fresh = shared.connector.open(&name, &[]).await?;
+        settle(job, &fresh.client, claim, settlement, come_back).await
+    };
+    tokio::time::timeout(SETTLE_TIMEOUT, settled)
+        .await
+        .unwrap_or_else(|_| Err(Error::new(ErrorKind::Unreachable, "the database did not answer in time")))
+}
+
+/// Leaves a run that is no longer ours, without waiting for what the server may still be doing for it.
+async fn abandon(held: Held) {
+    if let (_, session, SessionState::InDoubt) = held.into_parts() {
+        give_up(session).await;
     }
-    give_up(session).await;
-    let name = format!("sexton/settle/{}", claim.job_name);
-    let fresh = shared.connector.open(&name, &[]).await?;
-    settle(job, &fresh.client, claim, settlement, come_back).await
 }
 
 async fn settle(
@@ -176,7 +192,10 @@ async fn settle(
     let job_id = claim.job_id;
     let Some(basis) = finish::basis(client, job_id).await? else { return Ok(Recorded::Fenced) };
     let seed = Seed::new(claim.install_id, &job.candidate.job_name);
-    let next = plan::after_run(&basis, &seed, come_back, &mut fastrand::Rng::new());
+    let mut next = plan::after_run(&basis, &seed, come_back, &mut fastrand::Rng::new());
+    if settlement.again == Again::AtOnce {
+        next.retry_after = Duration::ZERO;
+    }
     let recorded = finish::finish(client, claim, settlement, &basis, &next).await?;
     // History is bounded as it grows; should this fail, the next run's will do it.
     if let Err(error) = client.query_one(statements::PRUNE, &[&job_id]).await {
@@ -207,20 +226,12 @@ fn log_stop(info: &RunInfo<'_>, stop: &Stop) {
             tracing::info!(job = info.job, run = %info.run_id, reason = reason.as_str(), "run.fenced");
         }
         Stop::Lost(error) => tracing::warn!(job = info.job, run = %info.run_id, %error, "run.lost"),
+        Stop::Unhealthy(error) => tracing::warn!(job = info.job, run = %info.run_id, %error, "run.unhealthy"),
         Stop::Drained => tracing::info!(job = info.job, run = %info.run_id, "run.released"),
         Stop::Failed(error) => tracing::warn!(job = info.job, run = %info.run_id, %error, "run.failed"),
         Stop::TimedOut => tracing::warn!(job = info.job, run = %info.run_id, "run.timed_out"),
         Stop::Refused { reason, .. } => {
             tracing::warn!(job = info.job, run = %info.run_id, reason, "run.refused")
-        }
-    }
-}
-
-impl Mode {
-    fn as_str(self) -> &'static str {
-        match self {
-            Mode::Real => "real",
-            Mode::Dry => "dry",
         }
     }
 }
