@@ -27,3 +27,15 @@ mod protocol_verbs;
 
 // The points in which the prototype was wrong, each with its test.
 mod protocol_mended;
+
+// When jobs are due: schedules, missed runs, starts and deploys, definitions that are no good.
+mod protocol_planning;
+
+// How runs end, and what follows from each end.
+mod protocol_outcomes;
+
+// Whatever happens to a holder or to the server, the job goes on, and effects are what was recorded.
+mod protocol_liveness;
+
+// Hooks, `sexton::testing`, resources, what a run is told.
+mod protocol_embedding;

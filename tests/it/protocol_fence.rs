@@ -191,7 +191,7 @@ async fn kill_does_not_wait_for_a_batch_and_that_batch_does_not_commit() {
     let db = Db::new().await;
     db.due("job").await;
     let hand = Hand::claim(&db, "job").await;
-    let backend = hand.backend().await;
+    let backend = hand.backend;
     let busy = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND state = 'active' AND query LIKE '%public.pass%')";
     let kill = async {
         db.until("the batch is on its way", busy, &[&backend]).await;

@@ -229,7 +229,7 @@ async fn deleting_a_running_job_is_a_kill() {
     assert_eq!(db.steps("job").await, "1");
     let error: String = db.last_run("job", "error").await;
     assert!(error.starts_with("the job was deleted by "), "{error}");
-    assert_eq!(replica.events(), ["started job 1", "lost job"]);
+    replica.until_events(&["started job 1", "lost job"]).await;
     replica.drain().await;
 }
 
@@ -240,7 +240,7 @@ async fn kill_returns_the_backend_and_terminate_holder_ends_it() {
     let db = Db::new().await;
     db.due("job").await;
     let hand = Hand::claim(&db, "job").await;
-    let backend = hand.backend().await;
+    let backend = hand.backend;
     assert_eq!(db.get::<i32>("SELECT sexton.kill('job')", &[]).await, backend);
     let answer = Hand::try_claim(&db, "job", Nature::Database).await;
     assert_eq!(answer.reason, "its lock is held", "not before the old session is gone");

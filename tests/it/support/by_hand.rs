@@ -21,6 +21,8 @@ pub struct Hand {
     pub mode: String,
     /// The cursor that was inherited.
     pub cursor: Option<serde_json::Value>,
+    /// The backend of its session.
+    pub backend: i32,
     /// Prepared.
     pub fence: Statement,
 }
@@ -73,10 +75,13 @@ impl Hand {
         let result: String = row.get("result");
         let reason = row.get::<_, Option<String>>("reason").unwrap_or_default();
         if result != "won" {
+            // A session that is closed keeps its lock for a moment more.
+            client.batch_execute("SELECT pg_advisory_unlock_all()").await?;
             return Ok(Answer { result, reason, hand: None });
         }
         // Prepared now: a fence that is prepared only when it is needed comes after the COMMIT of its flight.
         let fence = client.prepare(statement("fence")).await?;
+        let backend = client.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
         let parts: serde_json::Value = row.get("parts");
         let hand = Some(Hand {
             job: id,
@@ -86,6 +91,7 @@ impl Hand {
             attempt: row.get("attempt"),
             mode: row.get("mode"),
             cursor: parts.get("0").filter(|cursor| !cursor.is_null()).cloned(),
+            backend,
             fence,
             client,
         });
@@ -157,18 +163,11 @@ impl Hand {
         row.unwrap().get(0)
     }
 
-    /// The backend of its session.
-    pub async fn backend(&self) -> i32 {
-        self.client.query_one("SELECT pg_backend_pid()", &[]).await.unwrap().get(0)
-    }
-
-    /// Closes the session, and waits until its lock is free: the run is an orphan then.
+    /// Closes the session, and waits until its lock is free: a run that was not finished is an orphan then.
     pub async fn die(self, db: &Db) {
-        let (job, run) = (self.job, self.run);
         drop(self.client);
-        let orphan = "SELECT EXISTS (SELECT FROM sexton.orphan WHERE id = $1)
-                   OR NOT EXISTS (SELECT FROM sexton.job WHERE id = $1 AND run_id = $2)";
-        db.until("the session ends", orphan, &[&job, &run]).await;
+        let free = "SELECT NOT EXISTS (SELECT FROM pg_locks WHERE pid = $1 AND locktype = 'advisory')";
+        db.until("the session ends", free, &[&self.backend]).await;
     }
 }
 

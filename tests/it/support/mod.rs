@@ -2,12 +2,14 @@
 
 mod by_hand;
 mod db;
+mod proxy;
 mod replica;
 mod server;
 mod steps;
 
 pub use by_hand::{Hand, code, detail};
 pub use db::Db;
+pub use proxy::DropsOptions;
 pub use replica::Replica;
 pub use server::own_server;
 pub use steps::Steps;

@@ -3,15 +3,18 @@
 //! What is easy to get wrong: its task is on the test's runtime, which has one thread. So a test that blocks the thread
 //! stops its replicas too.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use sexton::{
     Error,
     runner::{Runner, RunnerBuilder, Shutdown, hooks::RunEvent},
 };
-use tokio::task::JoinHandle;
+use tokio::{task::JoinHandle, time::Instant};
 
-use super::{Db, Steps};
+use super::{Db, Steps, db::CAP};
 
 /// A runner with the kinds of [`Steps`], on a task of its own.
 pub struct Replica {
@@ -65,9 +68,14 @@ impl Replica {
         assert!(self.task.await.unwrap_err().is_cancelled());
     }
 
-    /// What its hook was told, in order: `started JOB attempt`, `finished JOB outcome`, `lost JOB`.
-    pub fn events(&self) -> Vec<String> {
-        self.events.lock().unwrap().clone()
+    /// Waits until its hook was told just this, in this order: `started JOB attempt`, `recovered JOB attempt`,
+    /// `finished JOB outcome`, `lost JOB`. It is told after the row says so.
+    pub async fn until_events(&self, wanted: &[&str]) {
+        let deadline = Instant::now() + CAP;
+        while self.events.lock().unwrap().len() < wanted.len() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(3)).await;
+        }
+        assert_eq!(*self.events.lock().unwrap(), wanted);
     }
 }
 
