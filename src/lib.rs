@@ -22,15 +22,28 @@
 //! sends, one a file. In `src/`, each layer uses only those before it: `protocol` → `kind` → `kinds`, `runner` → `edge`.
 
 pub mod error;
+pub mod events;
 pub mod failpoint;
 #[doc(hidden)]
 pub mod statements;
 pub mod protocol;
 pub mod kind;
+pub mod kinds;
 pub mod runner;
 pub mod testing;
-#[cfg(feature = "cli")]
+#[cfg(feature = "migrate")]
 pub mod edge;
 
+#[cfg(feature = "migrate")]
+pub use edge::migrate::run as migrate;
 pub use error::{Error, ErrorKind, Result};
 pub use kind::Registry;
+
+impl Registry {
+    /// Knows the built-in kinds.
+    pub fn with_builtins() -> Self {
+        let mut registry = Registry::new();
+        registry.add(kinds::purge::Purge);
+        registry
+    }
+}

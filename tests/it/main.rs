@@ -39,3 +39,12 @@ mod protocol_liveness;
 
 // Hooks, `sexton::testing`, resources, what a run is told.
 mod protocol_embedding;
+
+// What a purge deletes, refuses and reports.
+mod purge;
+
+// Purges of random tables against what plain SQL says must be left.
+mod purge_oracle;
+
+// A database and a job for each test of the purge.
+mod purge_support;
