@@ -63,9 +63,9 @@ pub mod fence;
 pub mod run;
 pub mod finish;
 pub mod resource;
-pub mod verbs;
-pub mod operate;
 #[cfg(feature = "cli")]
 pub(crate) mod author;
+pub mod verbs;
+pub mod operate;
 
 mod refusal;

@@ -120,3 +120,8 @@ pub fn read(text: &str) -> Result<Config, Problems> {
     registry.add(Purge);
     config::parse(&[("sexton.toml".into(), text.into())], &registry, &|_| None)
 }
+
+/// A file's text, read with the kinds that are built in.
+pub fn read_with_builtins(text: &str) -> Result<Config, Problems> {
+    config::parse(&[("sexton.toml".into(), text.into())], &Registry::with_builtins(), &|_| None)
+}

@@ -23,12 +23,12 @@ pub(super) struct Place {
     pub(super) version: i32,
     pub(super) standby: bool,
     pub(super) lock_timeout: String,
-    login: String,
-    may_create_roles: bool,
-    owner_exists: bool,
-    owner_member: bool,
-    schema_owner: Option<String>,
-    schema_member: Option<bool>,
+    pub(super) login: String,
+    pub(super) may_create_roles: bool,
+    pub(super) owner_exists: bool,
+    pub(super) owner_member: bool,
+    pub(super) schema_owner: Option<String>,
+    pub(super) schema_member: Option<bool>,
 }
 
 impl Place {
