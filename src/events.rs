@@ -66,6 +66,8 @@ events! {
         "A job's schedule or params are invalid: it is not claimed until it is edited.";
     JOB_SKIPPED = "job.skipped" INFO ["job", "missed", "skipped"]
         "An occurrence came later than max_lateness allows, and is counted as missed.";
+    JOB_PLANNING_FAILED = "job.planning_failed" ERROR ["error"]
+        "The plan of a job could not be stored; the others go on.";
     CLAIM_WON = "claim.won" INFO ["job", "run", "version", "attempt", "mode"]
         "This replica holds the job and starts its run.";
     CLAIM_LOST = "claim.lost" TRACE ["job", "reason"]
@@ -84,6 +86,8 @@ events! {
         "The run session is gone; the job goes on where its run is recovered.";
     RUN_FAILED = "run.failed" WARN ["job", "run", "error"]
         "The work failed; run.finished follows.";
+    RUN_UNHEALTHY = "run.unhealthy" WARN ["job", "run", "error"]
+        "The database is unwell, which is not the job's failure; run.finished follows.";
     RUN_TIMED_OUT = "run.timed_out" WARN ["job", "run"]
         "The attempt took longer than the job's timeout; run.finished follows.";
     RUN_REFUSED = "run.refused" WARN ["job", "run", "reason"]
@@ -146,7 +150,12 @@ mod tests {
                 *severest = (*severest).min(level);
             }
         }
-        assert_eq!(declared, logged);
+        let differing = |one: &BTreeMap<String, Level>, other: &BTreeMap<String, Level>| -> Vec<String> {
+            let only = one.iter().filter(|(name, level)| other.get(*name) != Some(level));
+            only.map(|(name, level)| format!("{name} {level}")).collect()
+        };
+        let (missing, unused) = (differing(&logged, &declared), differing(&declared, &logged));
+        assert!(missing.is_empty() && unused.is_empty(), "logged: {missing:?}, declared: {unused:?}");
     }
 
     fn is_event(text: &str) -> bool {

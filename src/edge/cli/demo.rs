@@ -1,8 +1,8 @@
-//! `sexton demo`, which tells its story in [`edge::demo`](crate::edge::demo).
+//! `sexton demo`: the one command that needs no database.
 
 use clap::Args;
 
-use super::{Context, Exit};
+use super::Exit;
 use crate::{
     edge::demo::{self, Afterwards},
     error::Result,
@@ -11,12 +11,12 @@ use crate::{
 /// What `demo` takes.
 #[derive(Debug, Args)]
 pub(super) struct DemoArgs {
-    /// Leave the server and the replicas running until ^C, to look around
+    /// Leave the private PostgreSQL and its replicas running until ^C, to look around
     #[arg(long)]
     keep: bool,
 }
 
-pub(super) async fn demo(_: &Context, args: &DemoArgs) -> Result<Exit> {
-    demo::demo(if args.keep { Afterwards::Keep } else { Afterwards::CleanUp }).await?;
-    Ok(Exit::Done)
+pub(super) async fn demo(args: &DemoArgs) -> Result<Exit> {
+    let afterwards = if args.keep { Afterwards::Keep } else { Afterwards::CleanUp };
+    demo::demo(afterwards).await.map(|()| Exit::Done)
 }

@@ -5,8 +5,8 @@
 //! nothing else, so that it can be piped; logs, progress and errors go to standard error.
 
 mod board;
-mod doctor;
 mod demo;
+mod doctor;
 mod exit;
 mod file;
 mod format;
@@ -55,7 +55,7 @@ pub struct Cli {
 /// One variant a verb; the order is that of the help.
 #[derive(Debug, Subcommand)]
 enum Command {
-    #[command(about = verbs::DEMO.help, after_help = "Example: sexton demo")]
+    #[command(about = verbs::DEMO.help, after_help = "Example: sexton demo --keep")]
     Demo(demo::DemoArgs),
     #[command(about = verbs::INIT.help, after_help = "Example: sexton init -o sexton.toml")]
     Init(file::InitArgs),
@@ -151,7 +151,7 @@ impl Cli {
 
 async fn dispatch(context: &Context, command: Command) -> Result<Exit> {
     match command {
-        Command::Demo(args) => demo::demo(context, &args).await,
+        Command::Demo(args) => demo::demo(&args).await,
         Command::Init(args) => file::init(context, &args).await,
         Command::Apply(args) => file::apply(context, &args).await,
         Command::Migrate(args) => schema::migrate(context, &args).await,
