@@ -6,7 +6,7 @@
 
 use std::sync::OnceLock;
 
-use sexton::edge::{cluster::Cluster, migrate::migrate};
+use sexton::{edge::cluster::Cluster, migrate};
 
 use super::Db;
 
