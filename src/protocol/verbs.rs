@@ -125,6 +125,34 @@ mod tests {
     const TABLES: &str = include_str!("../../migrations/V1__tables.sql");
     const VIEWS: &str = include_str!("../../migrations/V4__views.sql");
 
+    /// The table of docs/cli.md.
+    fn table() -> String {
+        let mut table = String::from("| Command | SQL | Does |\n|---|---|---|\n");
+        for verb in ALL {
+            let sql =
+                if verb.function.is_empty() { String::new() } else { format!("`sexton.{}`", verb.function) };
+            table.push_str(&format!("| `sexton {}` | {sql} | {} |\n", verb.command, verb.help));
+        }
+        for (function, help) in SQL_ONLY {
+            table.push_str(&format!("| | `sexton.{function}` | {help} |\n"));
+        }
+        table
+    }
+
+    #[test]
+    fn the_documentation_has_this_very_table() {
+        let documented = include_str!("../../docs/cli.md");
+        assert!(documented.contains(&table()), "docs/cli.md must hold this table:\n{}", table());
+        for state in JobState::ALL {
+            assert!(documented.contains(&format!("`{}`", state.as_str())), "{state:?}");
+        }
+        for outcome in Outcome::ALL {
+            let glossary = include_str!("../../docs/glossary.md");
+            assert!(documented.contains(&format!("`{}`", outcome.as_str())), "{outcome:?}");
+            assert!(glossary.contains(outcome.as_str()), "{outcome:?}");
+        }
+    }
+
     /// The words in single quotes of `text`.
     fn quoted(text: &str) -> BTreeSet<&str> {
         text.split('\'').skip(1).step_by(2).collect()

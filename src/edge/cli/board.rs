@@ -14,15 +14,29 @@ use crate::protocol::operate::RunningRow;
 pub(super) struct Board {
     bars: MultiProgress,
     shown: BTreeMap<uuid::Uuid, ProgressBar>,
+    idle: Option<ProgressBar>,
 }
 
 impl Board {
     pub(super) fn new() -> Self {
-        Board { bars: MultiProgress::new(), shown: BTreeMap::new() }
+        Board { bars: MultiProgress::new(), shown: BTreeMap::new(), idle: None }
+    }
+
+    /// Says what comes next, where nothing runs.
+    pub(super) fn show_idle(&mut self, text: String) {
+        self.show(&[]);
+        let idle = self.idle.get_or_insert_with(|| self.bars.add(ProgressBar::new_spinner()));
+        idle.set_message(text);
+        idle.tick();
     }
 
     /// Shows these runs, and no others.
     pub(super) fn show(&mut self, running: &[RunningRow]) {
+        if !running.is_empty()
+            && let Some(idle) = self.idle.take()
+        {
+            idle.finish_and_clear();
+        }
         self.shown.retain(|id, bar| {
             let on = running.iter().any(|run| run.run_id == *id);
             if !on {
@@ -31,12 +45,17 @@ impl Board {
             on
         });
         for run in running {
-            let bar = self.shown.entry(run.run_id).or_insert_with(|| self.bars.add(bar_of(run)));
+            let bar =
+                self.shown.entry(run.run_id).or_insert_with(|| self.bars.add(ProgressBar::new_spinner()));
             if let Some(total) = total(run) {
+                if bar.length().is_none() {
+                    bar.set_style(style("{bar:24.cyan/dim} {percent:>3}%  {msg}"));
+                }
                 bar.set_length(total.max(done(run)));
             }
             bar.set_position(done(run));
             bar.set_message(line(run));
+            bar.tick();
         }
     }
 
@@ -46,17 +65,14 @@ impl Board {
     }
 }
 
-fn bar_of(run: &RunningRow) -> ProgressBar {
-    let (bar, template) = match total(run) {
-        Some(total) => (ProgressBar::new(total), "{bar:24.cyan/dim} {percent:>3}%  {msg}"),
-        None => (ProgressBar::new_spinner(), "{spinner:.cyan} {msg}"),
-    };
+fn style(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    bar.with_style(style.progress_chars("━━─"))
+    style.progress_chars("━━─")
 }
 
+/// Rows done for the occurrence, by this attempt and those before it.
 fn done(run: &RunningRow) -> u64 {
-    run.rows_done.and_then(|rows| u64::try_from(rows).ok()).unwrap_or(0)
+    u64::try_from(run.rows_before + run.rows_done.unwrap_or(0)).unwrap_or(0)
 }
 
 /// How many rows there are to do, as the run estimated.
@@ -73,7 +89,7 @@ fn seconds_left(run: &RunningRow) -> Option<f64> {
 /// One run in one line.
 pub(super) fn line(run: &RunningRow) -> String {
     let mut parts = vec![format!("{} on {}", run.job, run.holder)];
-    let rows = format::count(run.rows_done.unwrap_or(0));
+    let rows = format::count(i64::try_from(done(run)).unwrap_or(i64::MAX));
     let of = total(run).map(|total| format!(" of {}", format::count(total.try_into().unwrap_or(i64::MAX))));
     parts.push(format!("{rows}{} rows", of.unwrap_or_default()));
     parts.push(format!("{}/s", format::count(run.rows_per_second.unwrap_or(0))));

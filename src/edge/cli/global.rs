@@ -76,6 +76,8 @@ impl Global {
         choice.write_global();
         let level = match (self.quiet, self.verbose) {
             (true, _) => "error",
+            // On a terminal a oneshot shows bars, and its answer says how it went.
+            (false, 0) if command.is_oneshot() && std::io::stderr().is_terminal() => "warn",
             (false, 0) if command.is_replica() => "info",
             (false, 0) => "warn",
             (false, 1) => "sexton=debug,info",

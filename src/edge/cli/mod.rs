@@ -109,6 +109,10 @@ impl Command {
     fn is_replica(&self) -> bool {
         matches!(self, Command::Run(_) | Command::Oneshot(_))
     }
+
+    fn is_oneshot(&self) -> bool {
+        matches!(self, Command::Oneshot(_))
+    }
 }
 
 /// What every command gets.

@@ -54,21 +54,21 @@ pub(super) struct NotRun {
 }
 
 impl Done {
-    /// 1 if anything failed; 3 if anything was refused or held back.
+    /// 1 if anything failed or was left unfinished; 3 if anything was refused or held back.
     pub(super) fn exit(&self) -> Exit {
-        let ended = |outcomes: &[Outcome]| {
-            self.runs
-                .iter()
-                .filter_map(|run| Outcome::parse(&run.state))
-                .any(|outcome| outcomes.contains(&outcome))
-        };
-        if ended(&[Outcome::Failed, Outcome::TimedOut, Outcome::Cancelled, Outcome::Lost]) {
+        let fine = [Outcome::Succeeded, Outcome::Refused];
+        let unfinished = |outcome: &Outcome| !fine.contains(outcome);
+        if self.outcomes().any(|outcome| unfinished(&outcome)) {
             Exit::Failed
-        } else if ended(&[Outcome::Refused]) || !self.not_run.is_empty() {
+        } else if self.outcomes().any(|outcome| outcome == Outcome::Refused) || !self.not_run.is_empty() {
             Exit::Refused
         } else {
             Exit::Done
         }
+    }
+
+    fn outcomes(&self) -> impl Iterator<Item = Outcome> {
+        self.runs.iter().filter_map(|run| Outcome::parse(&run.state))
     }
 }
 
@@ -228,8 +228,16 @@ fn described(done: &Done) -> String {
         true => String::new(),
         false => output::lines(&runs::table(&done.runs)),
     };
+    for run in done.runs.iter().filter(|run| run.state != "succeeded") {
+        text.push_str(&format!(
+            "\n{} {}: {}\n",
+            run.job,
+            run.state,
+            run.error.as_deref().unwrap_or("no reason given")
+        ));
+    }
     for held in &done.not_run {
-        text.push_str(&format!("{} did not run. {}\n", held.job, held.why));
+        text.push_str(&format!("\n{} did not run. {}\n", held.job, held.why));
     }
     text
 }

@@ -5,7 +5,7 @@
 
 use std::io::{ErrorKind as IoErrorKind, IsTerminal, Write};
 
-use comfy_table::{Cell, Color, ContentArrangement, Table};
+use comfy_table::{Cell, Color, ColumnConstraint, ContentArrangement, Table};
 use serde::Serialize;
 
 use super::global::Global;
@@ -76,8 +76,13 @@ pub(super) fn table(headers: &[&str]) -> Table {
         table.force_no_tty().set_content_arrangement(ContentArrangement::Disabled);
         table.set_header(headers);
     }
-    for column in table.column_iter_mut() {
+    let last = headers.len().saturating_sub(1);
+    for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 2));
+        // The last one is prose, and wraps; names, ids and numbers must stay in one piece.
+        if index < last {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
     }
     table
 }

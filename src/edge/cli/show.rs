@@ -194,10 +194,11 @@ fn indented(text: &mut String, value: &Value, depth: usize) {
 }
 
 /// A value as people write it: strings without quotes, whole numbers grouped.
-fn leaf(value: &Value) -> String {
+pub(super) fn leaf(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Number(number) => number.as_i64().map_or_else(|| number.to_string(), format::count),
+        Value::Array(items) if items.is_empty() => "-".to_owned(),
         Value::Array(items) => items.iter().map(leaf).collect::<Vec<_>>().join(", "),
         Value::Null => "-".to_owned(),
         Value::Bool(true) => "yes".to_owned(),

@@ -48,7 +48,7 @@ pub(super) async fn watch(context: &Context, args: &WatchArgs) -> Result<Exit> {
 
 /// Where what runs is shown.
 enum View {
-    Bars { board: Board, waiting: indicatif::ProgressBar, job: Option<String> },
+    Bars { board: Board, job: Option<String> },
     Lines { seen: BTreeMap<Uuid, String>, once: bool },
     Json,
 }
@@ -58,8 +58,7 @@ impl View {
         if context.output.is_json() {
             View::Json
         } else if std::io::stderr().is_terminal() && std::io::stdout().is_terminal() && !args.once {
-            let waiting = indicatif::ProgressBar::new_spinner();
-            View::Bars { board: Board::new(), waiting, job: args.job.clone() }
+            View::Bars { board: Board::new(), job: args.job.clone() }
         } else {
             View::Lines { seen: BTreeMap::new(), once: args.once }
         }
@@ -68,13 +67,11 @@ impl View {
     async fn show(&mut self, operator: &Operator, running: &[RunningRow]) -> Result<()> {
         match self {
             View::Json => output::write_out(&serde_json::json!(running).to_string()),
-            View::Bars { board, waiting, job } => {
-                board.show(running);
+            View::Bars { board, job } => {
                 if running.is_empty() {
-                    waiting.set_message(idle(operator, job.as_deref()).await?);
-                    waiting.tick();
+                    board.show_idle(idle(operator, job.as_deref()).await?);
                 } else {
-                    waiting.set_message("");
+                    board.show(running);
                 }
                 Ok(())
             }
@@ -109,8 +106,10 @@ async fn idle(operator: &Operator, job: Option<&str>) -> Result<String> {
         return Ok(format!("{job} does not run. {}", operator.why(job).await?));
     }
     let jobs = operator.jobs().await?;
-    let next = jobs.iter().filter_map(|job| job.next_due_at.map(|at| (at, job))).min_by_key(|(at, _)| *at);
+    let coming = jobs.iter().filter(|job| !matches!(job.state.as_str(), "paused" | "invalid"));
+    let next = coming.filter_map(|job| job.next_due_at.map(|at| (at, job))).min_by_key(|(at, _)| *at);
     Ok(match next {
+        Some((at, job)) if at <= job.now => format!("Nothing runs. {} is due.", job.name),
         Some((at, job)) => format!("Nothing runs. Next: {}, {}.", job.name, format::relative(at, job.now)),
         None => "Nothing runs, and nothing is due by itself.".to_owned(),
     })

@@ -176,15 +176,19 @@ impl Operator {
     /// # Cancel safety
     /// As [`Operator::pause`]; the session may be left in a transaction, so drop it too.
     pub async fn request(&self, job: &str, options: &Value, inputs: &Value) -> Result<RequestedRow> {
+        let params: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&job, Type::TEXT), (options, Type::JSONB), (inputs, Type::JSONB)];
         self.client.batch_execute("BEGIN").await?;
-        let asked = match self.run_now(job, options, inputs).await {
-            Ok(_) => self.requested(job).await,
+        let asked = match self.client.query_typed(statements::RUN_NOW, &params).await {
+            Ok(_) => self.client.query_typed(statements::REQUESTED, &[(&job, Type::TEXT)]).await,
             Err(error) => Err(error),
         };
         self.client.batch_execute(if asked.is_ok() { "COMMIT" } else { "ROLLBACK" }).await?;
-        match asked? {
-            Some(requested) => Ok(requested),
-            None => Err(self.unknown_job(job).await),
+        match asked {
+            Ok(rows) if !rows.is_empty() => Ok(RequestedRow::from(&rows[0])),
+            Ok(_) => Err(self.unknown_job(job).await),
+            Err(error) if refused::is_unknown_job(&error) => Err(self.unknown_job(job).await),
+            Err(error) => Err(refused::explained(error)),
         }
     }
 

@@ -272,6 +272,8 @@ rows! {
         version: i64,
         /// The resources that it holds.
         resources: Value,
+        /// Rows that earlier attempts for the same occurrence affected.
+        rows_before: i64,
     }
 
     /// What the coming instants of a job are computed from.
