@@ -14,8 +14,10 @@ async fn both_walks_delete_what_is_old_and_keep_what_has_no_age() {
     for (walk, index) in [("heap", ""), ("index", "CREATE INDEX ON events (at)")] {
         let world = World::new(&format!("{EVENTS} {index}")).await;
         let due = world.number("SELECT count(*) FROM events WHERE at < now() - interval '20 days'").await;
-        world.job(json!({"table": "events", "by": "at", "retention": "20 days", "walk": walk, "batch": 50,
-                         "max_fraction": 1})).await;
+        world
+            .job(json!({"table": "events", "by": "at", "retention": "20 days", "walk": walk, "batch": 50,
+                         "max_fraction": 1}))
+            .await;
         let ran = world.run().await;
         assert_eq!((ran.state.as_str(), ran.error.as_deref()), ("succeeded", None), "{walk}");
         assert_eq!(ran.rows, due, "{walk}: {:?}", ran.report);

@@ -19,7 +19,8 @@ const MIGRATIONS: [&str; 4] = [
 ];
 
 /// What `sexton migrate` would have noted.
-const HISTORY: &str = "CREATE TABLE sexton.schema_history (version int PRIMARY KEY, name text, applied_on text, checksum text);
+const HISTORY: &str =
+    "CREATE TABLE sexton.schema_history (version int PRIMARY KEY, name text, applied_on text, checksum text);
     INSERT INTO sexton.schema_history SELECT v, 'v', '', '' FROM generate_series(1, 4) v;";
 
 static CLUSTER: OnceCell<Cluster> = OnceCell::const_new();
