@@ -63,5 +63,7 @@ pub mod fence;
 pub mod run;
 pub mod finish;
 pub mod resource;
+pub mod verbs;
+pub mod operate;
 
 mod refusal;

@@ -1,0 +1,15 @@
+//! What the tests stand on. Nothing here asserts anything about Sexton beyond that it starts.
+
+mod by_hand;
+mod db;
+mod proxy;
+mod replica;
+mod server;
+mod steps;
+
+pub use by_hand::{Hand, code, detail};
+pub use db::Db;
+pub use proxy::DropsOptions;
+pub use replica::Replica;
+pub use server::own_server;
+pub use steps::Steps;
