@@ -96,7 +96,7 @@ async fn create_roles(client: &Client) -> Result<()> {
                 tries += 1;
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(5..50))).await;
             }
-            done => return done.map_err(|error| Error::from(error).about("the group roles")),
+            done => return done.map_err(no_right_to_roles),
         }
     }
 }
@@ -108,6 +108,16 @@ fn is_race(error: &tokio_postgres::Error) -> bool {
         "XX000" => db.message().contains("concurrently"),
         _ => false,
     })
+}
+
+fn no_right_to_roles(error: tokio_postgres::Error) -> Error {
+    let error = Error::from(error).about("the group roles");
+    if error.kind() != ErrorKind::Denied {
+        return error;
+    }
+    error.with_remedy(
+        "have a superuser GRANT sexton_owner to this role, or put everything under one role: --no-roles",
+    )
 }
 
 fn not_the_owner(login: &str, owner: &str) -> Error {
