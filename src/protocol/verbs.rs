@@ -30,6 +30,7 @@ macro_rules! verbs {
 }
 
 verbs! {
+    DEMO = "demo", "Show three replicas purge a table exactly once, one of them killed half way";
     INIT = "init", "Look at a database and propose a sexton.toml for it";
     MIGRATE = "migrate", "Create or upgrade the schema `sexton` in the database";
     APPLY = "apply", "Make the jobs in the database as the file says";

@@ -5,6 +5,7 @@
 //! nothing else, so that it can be piped; logs, progress and errors go to standard error.
 
 mod board;
+mod demo;
 mod doctor;
 mod exit;
 mod format;
@@ -53,6 +54,8 @@ pub struct Cli {
 /// One variant a verb; the order is that of the help.
 #[derive(Debug, Subcommand)]
 enum Command {
+    #[command(about = verbs::DEMO.help, after_help = "Example: sexton demo --keep")]
+    Demo(demo::DemoArgs),
     #[command(about = verbs::MIGRATE.help, after_help = "Example: sexton migrate\n         sexton migrate --print | psql")]
     Migrate(schema::MigrateArgs),
     #[command(about = verbs::RUN.help, after_help = "Example: sexton run --slots 2 --identity prod-main")]
@@ -142,6 +145,7 @@ impl Cli {
 
 async fn dispatch(context: &Context, command: Command) -> Result<Exit> {
     match command {
+        Command::Demo(args) => demo::demo(&args).await,
         Command::Migrate(args) => schema::migrate(context, &args).await,
         Command::Run(args) => run::run(context, &args).await,
         Command::Oneshot(args) => oneshot::oneshot(context, &args).await,

@@ -3,7 +3,7 @@
 //! It reads the same views as anybody would. What is easy to get wrong: between the kill and the takeover the killed run
 //! still stands as `running`, so the sign of a takeover is a later attempt, not a state.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
@@ -16,7 +16,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// How often the view is read.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// The most that a step of the story may take; a takeover takes about a second.
+/// The most that may pass without anything to see; a takeover takes about a second, a batch much less.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A holder that was killed.
@@ -48,7 +48,7 @@ pub(super) async fn follow(
     let mut bar = screen.bar(total);
     let mut killed: Option<Killed> = None;
     let mut takeover = None;
-    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut moved = (0, Instant::now());
     loop {
         replicas.check()?;
         let run = application.last_run(job).await?;
@@ -68,8 +68,10 @@ pub(super) async fn follow(
             ("succeeded", Some(takeover)) => return Ok(Followed { run, takeover }),
             (state, _) => return Err(error(&format!("the purge {state}, which it should not have by now"))),
         }
-        if tokio::time::Instant::now() > deadline {
-            return Err(error(&format!("the purge took longer than {PATIENCE:?}")));
+        if run.rows > moved.0 {
+            moved = (run.rows, Instant::now());
+        } else if moved.1.elapsed() > PATIENCE {
+            return Err(error(&format!("the purge stands still at {} rows", count(run.rows))));
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }
@@ -126,8 +128,8 @@ async fn run_that(
     job: &str,
     wanted: impl Fn(&Run) -> bool,
 ) -> Result<Run> {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while tokio::time::Instant::now() < deadline {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
         replicas.check()?;
         match application.last_run(job).await? {
             Some(run) if wanted(&run) => return Ok(run),
@@ -142,8 +144,8 @@ async fn run_that(
 /// # Errors
 /// If one ends by itself, or they do not come up in time.
 pub(super) async fn all_alive(application: &Application, replicas: &mut Replicas) -> Result<()> {
-    let deadline = tokio::time::Instant::now() + PATIENCE;
-    while tokio::time::Instant::now() < deadline {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
         replicas.check()?;
         if application.alive().await? >= replicas.iter().count() as i64 {
             return Ok(());

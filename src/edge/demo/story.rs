@@ -119,7 +119,7 @@ async fn report_only(screen: &mut Screen, application: &Application, replicas: &
     if run.state != "succeeded" || run.rows != 0 {
         return Err(unexpected(&run, "a report and nothing else"));
     }
-    let eligible = count(run.reported("eligible_before")?);
+    let eligible = count(run.reported("eligible")?);
     screen.say(&format!(
         "{}: {eligible} of 50,000 users left over 30 days ago and would go. None went.",
         run.holder
@@ -135,7 +135,7 @@ async fn refused(screen: &mut Screen, application: &Application, replicas: &mut 
         return Err(unexpected(&run, "a refusal"));
     }
     screen.say(&format!("{} refused, and says what would let it through:", run.holder));
-    Screen::quote(run.error.as_deref().unwrap_or_default());
+    Screen::quote(&format!("{}.\n{}", run.reported_text("reason")?, run.reported_text("remedy")?));
     Ok(run)
 }
 
