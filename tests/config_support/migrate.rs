@@ -107,7 +107,7 @@ async fn an_owner_of_a_database_alone_gets_one_role_and_is_told() {
     let connector = Connector::from(config);
     let done = sexton::migrate(&connector, &Options::default(), |_| {}).await.expect("it migrates");
     assert_eq!(done.owner, "app");
-    assert!(done.notes[0].contains("may neither create the group roles"), "{:?}", done.notes);
+    assert!(done.notes[0].contains("may not create the group roles"), "{:?}", done.notes);
     let client = connector.open("test", &[]).await.expect("a session").client;
     let row = client.query_one("SELECT sexton.pause_all('test')", &[]).await.expect("the one role may all");
     assert!(row.get::<_, &str>(0).contains("halted"));
@@ -135,10 +135,12 @@ async fn whoever_may_create_roles_needs_not_be_a_superuser() {
             async move { sexton::migrate(&Connector::from(config), &Options::default(), |_| {}).await },
         );
     }
-    for done in tasks.join_all().await {
-        let done = done.expect("all succeed");
-        assert_eq!((done.owner.as_str(), done.notes.len()), ("sexton_owner", 0), "{done:?}");
-    }
+    let done: Vec<_> = tasks.join_all().await.into_iter().map(|done| done.expect("all succeed")).collect();
+    let grouped = done.iter().filter(|done| done.owner == "sexton_owner" && done.notes.is_empty()).count();
+    // From 16 on a role belongs to who created it; the others cannot act as it, and are told.
+    let expected = if cluster.binaries().version.major >= 16 { 1 } else { 4 };
+    assert_eq!(grouped, expected, "{done:?}");
+    assert!(done.iter().all(|done| (done.owner == "sexton_owner") == done.notes.is_empty()), "{done:?}");
 }
 
 #[tokio::test]
