@@ -67,7 +67,7 @@ events! {
     JOB_SKIPPED = "job.skipped" INFO ["job", "missed", "skipped"]
         "An occurrence came later than max_lateness allows, and is counted as missed.";
     JOB_PLANNING_FAILED = "job.planning_failed" ERROR ["error"]
-        "The plan of a job could not be stored; the others go on.";
+        "The database refused to store what a replica found out about a job; it is tried again a second later.";
     CLAIM_WON = "claim.won" INFO ["job", "run", "version", "attempt", "mode"]
         "This replica holds the job and starts its run.";
     CLAIM_LOST = "claim.lost" TRACE ["job", "reason"]
@@ -87,7 +87,7 @@ events! {
     RUN_FAILED = "run.failed" WARN ["job", "run", "error"]
         "The work failed; run.finished follows.";
     RUN_UNHEALTHY = "run.unhealthy" WARN ["job", "run", "error"]
-        "The database is unwell, which is not the job's failure; run.finished follows.";
+        "The server has run out of something (disk, memory): the run is given back, and goes on after the backoff.";
     RUN_TIMED_OUT = "run.timed_out" WARN ["job", "run"]
         "The attempt took longer than the job's timeout; run.finished follows.";
     RUN_REFUSED = "run.refused" WARN ["job", "run", "reason"]

@@ -40,6 +40,9 @@ mod protocol_liveness;
 // Hooks, `sexton::testing`, resources, what a run is told.
 mod protocol_embedding;
 
+// Replicas as processes, with a purge: killed, frozen, drained, ended at each failpoint.
+mod protocol_process;
+
 // What a purge deletes, refuses and reports.
 mod purge;
 

@@ -49,7 +49,11 @@ impl Hand {
 
     /// Tries for a job.
     pub async fn try_claim(db: &Db, job: &str, nature: Nature) -> Answer {
-        let client = db.session().await;
+        Self::try_claim_on(db.session().await, job, nature).await
+    }
+
+    /// The same on this session.
+    pub async fn try_claim_on(client: Client, job: &str, nature: Nature) -> Answer {
         let sql = "SELECT j.id, j.lock_id, j.version, m.lock_class FROM sexton.job j, sexton.meta m WHERE j.name = $1";
         let row = client.query_one(sql, &[&job]).await.unwrap();
         let (id, lock, version, class): (i64, i32, i64, i32) =

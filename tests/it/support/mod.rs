@@ -2,6 +2,7 @@
 
 mod by_hand;
 mod db;
+mod process;
 mod proxy;
 mod replica;
 mod server;
@@ -9,6 +10,7 @@ mod steps;
 
 pub use by_hand::{Hand, code, detail};
 pub use db::Db;
+pub use process::Process;
 pub use proxy::DropsOptions;
 pub use replica::Replica;
 pub use server::own_server;

@@ -6,7 +6,7 @@
 
 use std::sync::OnceLock;
 
-use sexton::edge::{cluster::Cluster, migrate};
+use sexton::{edge::cluster::Cluster, migrate};
 
 use super::Db;
 
@@ -26,7 +26,7 @@ pub fn server() -> &'static Cluster {
 pub async fn own_server() -> Cluster {
     let cluster = Cluster::builder().without_fsync().setting("max_connections", "300").start().await.unwrap();
     cluster.create_database(TEMPLATE).await.unwrap();
-    migrate::run(&cluster.config(TEMPLATE).into(), &Default::default(), |_| {}).await.unwrap();
+    migrate(&cluster.config(TEMPLATE).into(), &Default::default(), |_| {}).await.unwrap();
     let session = Db::session_on(&cluster, TEMPLATE).await;
     session.batch_execute(include_str!("application.sql")).await.unwrap();
     drop(session);
