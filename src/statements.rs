@@ -17,6 +17,7 @@ macro_rules! statements {
 statements! {
     ACCEPT = "accept";
     ACT_AS = "act_as";
+    ACT_AS_OWNER = "act_as_owner";
     ADOPT = "adopt";
     APPLY_LOCK = "apply_lock";
     ARM = "arm";

@@ -6,7 +6,7 @@ use sexton::{
     },
 };
 
-use crate::support::{Database, migrated, read};
+use super::support::{Database, migrated, read};
 
 const FILE: &str = r#"
 app = "shop"
@@ -398,7 +398,7 @@ async fn a_deployment_makes_its_jobs_due_once() {
 
 #[tokio::test]
 async fn without_the_schema_the_remedy_is_named() {
-    let database = crate::support::empty().await;
+    let database = super::support::empty().await;
     let failure = with(&database, FILE, Options::default()).await.expect_err("nothing is there");
     let error = Error::from(failure);
     assert_eq!((error.kind(), error.remedy()), (ErrorKind::Schema, Some("run `sexton migrate`")));

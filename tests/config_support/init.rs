@@ -6,7 +6,7 @@ use sexton::{
     },
 };
 
-use crate::support::{migrated, read_with_builtins as read};
+use super::support::{migrated, read_with_builtins as read};
 
 const TABLES: &str = r#"
 CREATE TABLE users (id bigint PRIMARY KEY, created_at timestamptz, deleted_at timestamptz);

@@ -12,7 +12,11 @@ use sexton::{
     protocol::connect::Connector,
 };
 
-use crate::support::{empty, migrated};
+use super::support::{empty, migrated};
+
+/// Who owns Sexton's functions.
+const OWNERS: &str = "SELECT string_agg(DISTINCT proowner::regrole::text, ',') FROM pg_proc \
+    WHERE pronamespace = 'sexton'::regnamespace";
 
 fn one_role() -> Options {
     Options { roles: Roles::One, ..Options::default() }
@@ -67,8 +71,7 @@ async fn the_databases_of_one_cluster_may_be_migrated_at_once() {
 #[tokio::test]
 async fn definer_functions_belong_to_the_owner_and_not_to_a_superuser() {
     let database = migrated().await;
-    let owners = "SELECT string_agg(DISTINCT proowner::regrole::text, ',') FROM pg_proc WHERE pronamespace = 'sexton'::regnamespace";
-    assert_eq!(database.text(owners).await, "sexton_owner");
+    assert_eq!(database.text(OWNERS).await, "sexton_owner");
     let public = "SELECT count(*) FROM pg_proc WHERE pronamespace = 'sexton'::regnamespace AND has_function_privilege('public', oid, 'EXECUTE')";
     assert_eq!(database.text(public).await, "0");
 }
@@ -104,10 +107,40 @@ async fn an_owner_of_a_database_alone_gets_one_role_and_is_told() {
     let connector = Connector::from(config);
     let done = sexton::migrate(&connector, &Options::default(), |_| {}).await.expect("it migrates");
     assert_eq!(done.owner, "app");
-    assert!(done.notes[0].contains("may neither create the group roles"), "{:?}", done.notes);
+    assert!(done.notes[0].contains("may not create the group roles"), "{:?}", done.notes);
     let client = connector.open("test", &[]).await.expect("a session").client;
     let row = client.query_one("SELECT sexton.pause_all('test')", &[]).await.expect("the one role may all");
     assert!(row.get::<_, &str>(0).contains("halted"));
+}
+
+#[tokio::test]
+async fn whoever_may_create_roles_needs_not_be_a_superuser() {
+    let cluster = Cluster::builder().start().await.expect("a private cluster starts");
+    let root = Connector::from(cluster.config("postgres")).open("test", &[]).await.expect("a session");
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 0..4 {
+        // Members of nothing yet: each is granted the owner's role, at the same moment.
+        let name = format!("app{number}");
+        root.client
+            .batch_execute(&format!("CREATE ROLE {name} LOGIN CREATEROLE"))
+            .await
+            .expect("it is a superuser");
+        root.client
+            .batch_execute(&format!("CREATE DATABASE {name} OWNER {name}"))
+            .await
+            .expect("it is a superuser");
+        let mut config = cluster.config(&name);
+        config.user(&name);
+        tasks.spawn(
+            async move { sexton::migrate(&Connector::from(config), &Options::default(), |_| {}).await },
+        );
+    }
+    let done: Vec<_> = tasks.join_all().await.into_iter().map(|done| done.expect("all succeed")).collect();
+    let grouped = done.iter().filter(|done| done.owner == "sexton_owner" && done.notes.is_empty()).count();
+    // From 16 on a role belongs to who created it; the others cannot act as it, and are told.
+    let expected = if cluster.binaries().version.major >= 16 { 1 } else { 4 };
+    assert_eq!(grouped, expected, "{done:?}");
+    assert!(done.iter().all(|done| (done.owner == "sexton_owner") == done.notes.is_empty()), "{done:?}");
 }
 
 #[tokio::test]
@@ -126,6 +159,8 @@ async fn what_is_printed_does_the_same() {
         let database = empty().await;
         let script = migrate::print(&Status::Absent, roles).expect("it can be printed");
         database.run(&script).await;
+        let owner = if roles == Roles::Groups { "sexton_owner" } else { "postgres" };
+        assert_eq!(database.text(OWNERS).await, owner);
         let status = migrate::check(&database.client).await.expect("it can be asked");
         assert!(matches!(status, Status::UpToDate { .. }), "{status:?}");
         let done =
