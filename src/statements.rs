@@ -26,11 +26,11 @@ statements! {
     CHECK_INSTALLATION = "check_installation";
     CHECK_LIMITS = "check_limits";
     CHECK_ROLE = "check_role";
+    CHECK_SERVER = "check_server";
     CHECK_TARGETS = "check_targets";
     CHECK_VACUUM = "check_vacuum";
     CHECK_WORK = "check_work";
     CLAIM = "claim";
-    CLOCK = "clock";
     CREATE_JOB = "create_job";
     CREATE_ROLES = "create_roles";
     CREATE_SCHEMA = "create_schema";

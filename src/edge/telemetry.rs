@@ -93,8 +93,12 @@ impl Log {
 /// Where a filter may stand, the stronger first.
 const VARIABLES: [&str; 2] = ["SEXTON_LOG", "RUST_LOG"];
 
+/// The client library logs the values of parameters, which are the application's data: it must be asked for by name.
+const CLIENT: &str = "tokio_postgres";
+
 fn read(filter: &str) -> Result<EnvFilter> {
-    EnvFilter::try_new(filter).map_err(|cause| {
+    let quiet = if filter.contains(CLIENT) { filter.to_owned() } else { format!("{filter},{CLIENT}=warn") };
+    EnvFilter::try_new(quiet).map_err(|cause| {
         Error::invalid(format!("\"{filter}\" is no filter for the log"))
             .with_remedy("Write a level, such as `debug`, or targets with levels: `sexton=debug`.")
             .caused_by(cause)

@@ -23,7 +23,7 @@ use crate::{
 /// How often what became of the jobs is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Jobs that could start and do not for this long are given up: something holds them back that waiting does not end.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a replica has run.
 #[derive(Debug, Default)]
