@@ -319,3 +319,59 @@ async fn a_batch_that_takes_too_long_is_taken_back_and_halved() {
     }
     assert_eq!(world.number("SELECT count(*) FROM t").await, 0);
 }
+
+#[tokio::test]
+async fn uuids_of_other_versions_are_refused_where_seen_and_kept_where_not() {
+    let v4 = "'00000000-0000-4000-8000-000000000000'";
+    let world = World::new(&format!(
+        "CREATE TABLE t (id uuid PRIMARY KEY); INSERT INTO t SELECT
+           ('01' || lpad(to_hex(i), 10, '0') || '70008000000000000000')::uuid FROM generate_series(1, 1200) i;
+         INSERT INTO t VALUES ({v4})"
+    ))
+    .await;
+    world.job(json!({"table": "t", "by": "id", "retention": "1 day", "max_fraction": 1})).await;
+    let ran = world.succeed().await;
+    assert_eq!((ran.rows, world.number("SELECT count(*) FROM t").await), (1200, 1));
+    assert!(detail(&ran, "/walk_why").as_str().is_some_and(|why| why.contains("t_pkey")), "{:?}", ran.report);
+    let refusal = world.refused().await;
+    assert!(refusal.contains("is of version 4; only version 7 tells an age"), "{refusal}");
+}
+
+#[tokio::test]
+async fn integers_need_their_unit_and_the_right_one() {
+    let world = World::new(
+        "CREATE TABLE t (at bigint); INSERT INTO t SELECT extract(epoch FROM now()) - 1800 - i * 3600 FROM generate_series(0, 99) i",
+    )
+    .await;
+    let mut params = json!({"table": "t", "by": "at", "retention": "60 hours"});
+    world.job(params.clone()).await;
+    assert!(world.refused().await.contains("no unit is given"));
+    params["unit"] = json!("milliseconds");
+    world.job(params.clone()).await;
+    assert!(world.refused().await.contains("look like seconds"));
+    params["unit"] = json!("seconds");
+    world.unarmed_job(params.clone(), json!({})).await;
+    let ran = world.succeed().await;
+    let oldest: String = world.0.get("SELECT to_char(to_timestamp(min(at)) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') FROM t", &[]).await;
+    assert_eq!(
+        (detail(&ran, "/eligible").as_i64(), detail(&ran, "/oldest").as_str()),
+        (Some(40), Some(oldest.as_str()))
+    );
+    world.0.verb("arm", "j").await;
+    assert_eq!(world.succeed().await.rows, 40);
+}
+
+#[tokio::test]
+async fn what_expires_goes_at_its_own_time_and_grace_comes_on_top() {
+    let world = World::new(
+        "CREATE TABLE t (until timestamptz); INSERT INTO t VALUES (NULL), ('infinity'),
+           (now() - interval '1 minute'), (now() - interval '3 hours'), (now() + interval '1 minute')",
+    )
+    .await;
+    world.job(json!({"table": "t", "expires": "until", "grace": "2 hours"})).await;
+    let ran = world.succeed().await;
+    assert_eq!((ran.rows, detail(&ran, "/grace")), (1, &json!("2 hours")));
+    world.job(json!({"table": "t", "expires": "until"})).await;
+    assert_eq!(world.succeed().await.rows, 1);
+    assert_eq!(world.number("SELECT count(*) FROM t").await, 3);
+}

@@ -1,4 +1,4 @@
-//! Purges of random tables against what plain SQL says must be left: NULLs, ties, infinities, odd names, missing and
+//! Purges of random tables against what plain SQL says must be left: NULLs, ties, infinities, all types of ages, odd names, missing and
 //! composite keys, predicates with OR, any batch size, both walks, both ways of committing, lost after any batch.
 //!
 //! The oracle shares nothing with the purge: it is one SELECT, with the cutoff written out as a constant.
@@ -24,6 +24,7 @@ struct Case {
     rows: Vec<(Option<i32>, i32, Option<i32>)>,
     column: &'static str,
     ty: &'static str,
+    says: &'static str,
     by_expression: bool,
     key: &'static str,
     predicate: Option<&'static str>,
@@ -42,7 +43,18 @@ fn cases() -> impl Strategy<Value = Case> {
         (
             proptest::collection::vec(row, 0..400),
             prop_oneof![Just("at"), Just("Created At"), Just("select"), Just("a\"b'c")],
-            prop_oneof![Just("timestamptz"), Just("timestamp"), Just("date")],
+            (
+                prop_oneof![
+                    Just("timestamptz"),
+                    Just("timestamp"),
+                    Just("date"),
+                    Just("seconds"),
+                    Just("small seconds"),
+                    Just("milliseconds"),
+                    Just("uuid"),
+                ],
+                prop_oneof![Just("retention"), Just("grace"), Just("expires")],
+            ),
             any::<bool>(),
             prop_oneof![Just(""), Just("PRIMARY KEY (id)"), Just("PRIMARY KEY (a, id)")],
         ),
@@ -60,10 +72,14 @@ fn cases() -> impl Strategy<Value = Case> {
         ),
     )
         .prop_map(
-            |((rows, column, ty, by_expression, key), (predicate, walk, pacing, batch, lost_after))| Case {
+            |(
+                (rows, column, (ty, says), by_expression, key),
+                (predicate, walk, pacing, batch, lost_after),
+            )| Case {
                 rows,
                 column,
                 ty,
+                says,
                 by_expression: by_expression && walk != "index",
                 key,
                 predicate,
@@ -83,7 +99,7 @@ impl Case {
     /// The table, filled. Extra width spreads the rows over several blocks.
     fn sql(&self) -> String {
         let key = if self.key.is_empty() { String::new() } else { format!(", {}", self.key) };
-        let (name, ty) = (self.quoted(), self.ty);
+        let (name, ty) = (self.quoted(), self.sql_type());
         let mut sql = format!(
             "DROP TABLE IF EXISTS \"Odd Table\"; \
              CREATE TABLE \"Odd Table\" (id int, {name} {ty}, a int, b int, wide text{key}); \
@@ -97,8 +113,18 @@ impl Case {
                     format!("(timestamp '{CUTOFF}' + interval '{hours} hours')::timestamp AT TIME ZONE 'UTC'")
                 }
             };
-            let age = match ty {
+            let (milliseconds, lowest) = (format!("extract(epoch FROM {age}) * 1000"), age == "'-infinity'");
+            let age = match self.ty {
                 "timestamptz" => age,
+                "seconds" | "small seconds" | "milliseconds" | "uuid" if age == "NULL" => age,
+                "seconds" | "small seconds" | "milliseconds" if lowest => "-32768".to_owned(),
+                "seconds" | "small seconds" => format!("extract(epoch FROM {age})"),
+                "milliseconds" => milliseconds,
+                "uuid" if lowest => "'00000000-0000-7000-8000-000000000000'".to_owned(),
+                "uuid" => format!(
+                    "(lpad(to_hex(({milliseconds})::bigint), 12, '0') || '7abc8def012345678{:03}')::uuid",
+                    id % 1000
+                ),
                 _ if age.starts_with('(') => format!("(({age}) AT TIME ZONE 'UTC')::{ty}"),
                 _ => age,
             };
@@ -112,16 +138,42 @@ impl Case {
 
     /// Ids of the rows that must be left.
     fn oracle(&self) -> String {
-        let cutoff = match self.ty {
-            "timestamptz" => format!("timestamptz '{CUTOFF}+00'"),
-            "timestamp" => format!("timestamp '{CUTOFF}'"),
-            _ => format!("date '{}'", &CUTOFF[..10]),
+        let (name, instant) = (self.quoted(), format!("timestamptz '{CUTOFF}+00'"));
+        let old = match self.ty {
+            "timestamptz" => format!("{name} < {instant}"),
+            "timestamp" => format!("{name} < timestamp '{CUTOFF}'"),
+            "date" => format!("{name} < date '{}'", &CUTOFF[..10]),
+            "seconds" | "small seconds" => format!("to_timestamp({name}) < {instant}"),
+            "milliseconds" => format!("to_timestamp({name} / 1000.0) < {instant}"),
+            _ => format!(
+                "to_timestamp(('x' || left(replace({name}::text, '-', ''), 12))::bit(48)::bigint / 1000.0) < {instant}"
+            ),
         };
         let predicate = self.predicate.unwrap_or("true");
-        format!(
-            "SELECT id FROM \"Odd Table\" WHERE coalesce(NOT ({} < {cutoff} AND ({predicate}\n)), true)",
-            self.quoted()
-        )
+        format!("SELECT id FROM \"Odd Table\" WHERE coalesce(NOT ({old} AND ({predicate}\n)), true)")
+    }
+
+    fn sql_type(&self) -> &'static str {
+        match self.ty {
+            "seconds" | "milliseconds" => "bigint",
+            "small seconds" => "int",
+            ty => ty,
+        }
+    }
+
+    /// The params that say how old is old: the same cutoff in each way.
+    fn age(&self, by: String) -> serde_json::Value {
+        let mut age = match self.says {
+            "retention" => json!({"by": by, "retention": "30 days"}),
+            "grace" => json!({"by": by, "retention": "20 days", "grace": "10 days"}),
+            _ => json!({"expires": by, "grace": "30 days"}),
+        };
+        match self.ty {
+            "seconds" | "small seconds" => age["unit"] = "seconds".into(),
+            "milliseconds" => age["unit"] = "milliseconds".into(),
+            _ => {}
+        }
+        age
     }
 }
 
@@ -138,8 +190,9 @@ async fn check(world: &World, case: &Case) -> Result<(), TestCaseError> {
     } else {
         case.column.to_owned()
     };
-    let mut params = json!({"table": "\"Odd Table\"", "by": by, "retention": "30 days", "walk": case.walk,
-                            "pacing": case.pacing, "batch": case.batch, "max_fraction": 1});
+    let mut params = json!({"table": "\"Odd Table\"", "walk": case.walk, "pacing": case.pacing,
+                            "batch": case.batch, "max_fraction": 1});
+    params.as_object_mut().unwrap().extend(case.age(by).as_object().unwrap().clone());
     // An edit makes the job look up the table, which is another one in each case.
     static EDITS: AtomicU64 = AtomicU64::new(1_000_000);
     params["limit_rows"] = EDITS.fetch_add(1, Ordering::Relaxed).into();

@@ -122,7 +122,7 @@ async fn blocks(context: &mut RunContext, facts: &Facts) -> Result<i64, Stop> {
 }
 
 fn remedy(params: &Params, facts: &Facts) -> String {
-    let age = params.by.as_deref().unwrap_or_default();
+    let age = params.age().map(|(_, text)| text).unwrap_or_default();
     if facts.partitioned() {
         return format!("CREATE INDEX ON {} ({age}); or name a partition", facts.name);
     }

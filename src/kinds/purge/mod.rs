@@ -7,6 +7,7 @@
 //! What is easy to get wrong: the cutoff belongs to the occurrence, not to the attempt. It is computed by the database
 //! from the run's now, once, and committed with the cursor before the first row goes.
 
+mod age;
 mod budget;
 mod choose;
 mod cursor;
@@ -18,6 +19,7 @@ mod pace;
 mod params;
 mod preflight;
 mod report;
+mod sample;
 mod statement;
 mod target;
 mod walk;
@@ -26,6 +28,7 @@ mod walk_index;
 
 use serde_json::Value;
 
+pub use age::AgeUnit;
 pub use interval::{Limit, Retention};
 pub use params::{CutoffFrom, OnReferenced, Pacing, Params, WalkChoice};
 
@@ -134,6 +137,7 @@ async fn begin(
     scope: &Scope,
     before: &mut Before,
 ) -> Result<Cursor, Stop> {
+    sample::look(context, scope).await?;
     let cutoff = cutoff(context, params, scope).await?;
     let verdict = guard::judge(context, params, scope, facts, cutoff.as_ref()).await?.enforce()?;
     before.approved = verdict.approved;
@@ -162,6 +166,7 @@ async fn dry_run(
     let cutoff = cutoff(context, params, scope).await?;
     let mut problems = Vec::new();
     note(preflight::foreign_keys(facts, keys, params).map(drop), &mut problems)?;
+    note(sample::look(context, scope).await, &mut problems)?;
     let verdict = guard::judge(context, params, scope, facts, cutoff.as_ref()).await?;
     let chosen = choose::choose(context, params, scope, facts, verdict.eligible).await;
     let walk = note(chosen, &mut problems)?.map(|chosen| (chosen.at.walk(), chosen.why));
@@ -187,9 +192,7 @@ async fn extent(
 ) -> Result<Option<(Value, Value)>, Stop> {
     let Some(sql) = scope.extent(cutoff) else { return Ok(None) };
     let rows = context.query(&sql.text, &sql.values).await?;
-    let age = |row: &tokio_postgres::Row, at: usize| {
-        row.get::<_, Option<moment::Moment>>(at).map(|age| age.to_string()).into()
-    };
+    let age = |row: &tokio_postgres::Row, at: usize| scope.shown(row.get(at)).into();
     Ok(rows.first().map(|row| (age(row, 0), age(row, 1))))
 }
 

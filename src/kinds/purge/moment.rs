@@ -1,64 +1,42 @@
 //! A value of an age column, and a block of a heap: the two things that a walk's position can be.
 //!
-//! A moment is kept in the server's own representation (microseconds since 2000, with its infinities), for a bound that
-//! loses a digit loses rows. What is easy to get wrong: for `timestamp` and `date` it is the wall clock as it stands in
-//! the table, whatever zone that means; only [`AgeType::Timestamptz`] names an instant.
+//! A moment is kept in the server's own representation (microseconds since 2000, with its infinities; the integer; the
+//! UUID), for a bound that loses a digit loses rows. What is easy to get wrong: for `timestamp` and `date` it is the wall
+//! clock as it stands in the table, whatever zone that means.
 
 use bytes::{BufMut, BytesMut};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use uuid::Uuid;
 
-/// The types of columns that can tell an age.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AgeType {
-    /// An instant.
-    Timestamptz,
-    /// A wall clock, read in the job's `time_zone`.
-    Timestamp,
-    /// A day of the job's `time_zone`: its rows are old when the whole day is.
-    Date,
-}
-
-impl AgeType {
-    /// The age type that the server describes so, if it is one.
-    pub fn of(ty: &Type) -> Option<Self> {
-        match *ty {
-            Type::TIMESTAMPTZ => Some(AgeType::Timestamptz),
-            Type::TIMESTAMP => Some(AgeType::Timestamp),
-            Type::DATE => Some(AgeType::Date),
-            _ => None,
-        }
-    }
-
-    /// Its name in SQL.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            AgeType::Timestamptz => "timestamptz",
-            AgeType::Timestamp => "timestamp",
-            AgeType::Date => "date",
-        }
-    }
-}
-
-/// A value of an age column: microseconds since 2000-01-01, the extremes standing for the infinities.
+/// A value of an age column. All values of one column are of one variant, so their order is the column's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(i64);
+pub enum Moment {
+    /// Microseconds since 2000-01-01, the extremes standing for the infinities.
+    Micros(i64),
+    /// What an integer column counts.
+    Number(i64),
+    /// Of a UUID column.
+    Uuid(Uuid),
+}
 
 const DAY: i64 = 86_400_000_000;
 /// 2000-01-01 in Unix microseconds.
 const EPOCH: i64 = 946_684_800_000_000;
 
 impl Moment {
-    /// Not later than any value.
-    pub const BEGINNING: Moment = Moment(i64::MIN);
+    /// Not later than any value, of whichever column.
+    pub const BEGINNING: Moment = Moment::Micros(i64::MIN);
 }
 
 impl std::fmt::Display for Moment {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            i64::MIN => f.write_str("-infinity"),
-            i64::MAX => f.write_str("infinity"),
-            micros => match jiff::Timestamp::from_microsecond(micros.saturating_add(EPOCH)) {
+        match *self {
+            Moment::Number(number) => write!(f, "{number}"),
+            Moment::Uuid(uuid) => write!(f, "{uuid}"),
+            Moment::Micros(i64::MIN) => f.write_str("-infinity"),
+            Moment::Micros(i64::MAX) => f.write_str("infinity"),
+            Moment::Micros(micros) => match jiff::Timestamp::from_microsecond(micros.saturating_add(EPOCH)) {
                 Ok(at) => write!(f, "{at}"),
                 Err(_) => write!(f, "{micros}us"),
             },
@@ -71,16 +49,21 @@ impl std::str::FromStr for Moment {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
-            "-infinity" => Ok(Moment(i64::MIN)),
-            "infinity" => Ok(Moment(i64::MAX)),
-            _ if text.ends_with("us") => {
-                text.trim_end_matches("us").parse().map(Moment).map_err(|error| error.to_string())
-            }
-            _ => text
-                .parse::<jiff::Timestamp>()
-                .map(|at| Moment(at.as_microsecond() - EPOCH))
-                .map_err(|error| error.to_string()),
+            "-infinity" => return Ok(Moment::Micros(i64::MIN)),
+            "infinity" => return Ok(Moment::Micros(i64::MAX)),
+            _ => {}
         }
+        if let Some(micros) = text.strip_suffix("us") {
+            return micros.parse().map(Moment::Micros).map_err(|error| error.to_string());
+        }
+        if let Ok(number) = text.parse() {
+            return Ok(Moment::Number(number));
+        }
+        if let Ok(uuid) = text.parse() {
+            return Ok(Moment::Uuid(uuid));
+        }
+        let at = text.parse::<jiff::Timestamp>().map_err(|error| error.to_string())?;
+        Ok(Moment::Micros(at.as_microsecond() - EPOCH))
     }
 }
 
@@ -98,19 +81,28 @@ impl<'de> Deserialize<'de> for Moment {
 
 impl<'a> FromSql<'a> for Moment {
     fn from_sql(ty: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
-        if *ty != Type::DATE {
-            return Ok(Moment(i64::from_be_bytes(raw.try_into()?)));
-        }
-        Ok(Moment(match i32::from_be_bytes(raw.try_into()?) {
-            i32::MIN => i64::MIN,
-            i32::MAX => i64::MAX,
-            day => i64::from(day) * DAY,
-        }))
+        Ok(match *ty {
+            Type::INT2 => Moment::Number(i16::from_be_bytes(raw.try_into()?).into()),
+            Type::INT4 => Moment::Number(i32::from_be_bytes(raw.try_into()?).into()),
+            Type::INT8 => Moment::Number(i64::from_be_bytes(raw.try_into()?)),
+            Type::UUID => Moment::Uuid(Uuid::from_slice(raw)?),
+            Type::DATE => Moment::Micros(match i32::from_be_bytes(raw.try_into()?) {
+                i32::MIN => i64::MIN,
+                i32::MAX => i64::MAX,
+                day => i64::from(day) * DAY,
+            }),
+            _ => Moment::Micros(i64::from_be_bytes(raw.try_into()?)),
+        })
     }
 
     fn accepts(ty: &Type) -> bool {
-        AgeType::of(ty).is_some()
+        matches!(*ty, Type::INT2 | Type::INT4) || is_bound_as(ty)
     }
+}
+
+/// Values are bound as these types; the smaller integers compare with bigint by the same index.
+fn is_bound_as(ty: &Type) -> bool {
+    matches!(*ty, Type::TIMESTAMPTZ | Type::TIMESTAMP | Type::DATE | Type::INT8 | Type::UUID)
 }
 
 impl ToSql for Moment {
@@ -119,20 +111,24 @@ impl ToSql for Moment {
         ty: &Type,
         out: &mut BytesMut,
     ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        if *ty != Type::DATE {
-            out.put_i64(self.0);
-            return Ok(IsNull::No);
+        match (ty, *self) {
+            (&Type::UUID, Moment::BEGINNING) => out.put_slice(Uuid::nil().as_bytes()),
+            (&Type::UUID, Moment::Uuid(uuid)) => out.put_slice(uuid.as_bytes()),
+            (&Type::INT8, Moment::BEGINNING) => out.put_i64(i64::MIN),
+            (&Type::INT8, Moment::Number(number)) => out.put_i64(number),
+            (&Type::DATE, Moment::Micros(micros)) => out.put_i32(match micros {
+                i64::MIN => i32::MIN,
+                i64::MAX => i32::MAX,
+                micros => i32::try_from(micros.div_euclid(DAY))?,
+            }),
+            (&(Type::TIMESTAMPTZ | Type::TIMESTAMP), Moment::Micros(micros)) => out.put_i64(micros),
+            _ => return Err(format!("{self} is no value of type {ty}").into()),
         }
-        out.put_i32(match self.0 {
-            i64::MIN => i32::MIN,
-            i64::MAX => i32::MAX,
-            micros => i32::try_from(micros.div_euclid(DAY))?,
-        });
         Ok(IsNull::No)
     }
 
     fn accepts(ty: &Type) -> bool {
-        AgeType::of(ty).is_some()
+        is_bound_as(ty)
     }
 
     to_sql_checked!();
@@ -167,19 +163,32 @@ mod tests {
 
     #[test]
     fn moments_survive_the_cursor() {
-        for moment in [Moment(i64::MIN), Moment(i64::MAX), Moment(0), Moment(-1), Moment(824_000_000_123_456)]
-        {
+        let micros = [i64::MIN, i64::MAX, 0, -1, 824_000_000_123_456].map(Moment::Micros);
+        let numbers = [i64::MIN, i64::MAX, 0, -1, 1_700_000_000].map(Moment::Number);
+        for moment in micros.into_iter().chain(numbers).chain([Moment::Uuid(Uuid::nil())]) {
             assert_eq!(moment.to_string().parse(), Ok(moment));
         }
-        assert_eq!(Moment(1).to_string(), "2000-01-01T00:00:00.000001Z");
+        assert_eq!(Moment::Micros(1).to_string(), "2000-01-01T00:00:00.000001Z");
     }
 
     #[test]
-    fn days_survive_the_wire() {
-        for moment in [Moment(i64::MIN), Moment(i64::MAX), Moment(-DAY), Moment(9000 * DAY)] {
+    fn values_survive_the_wire() {
+        let days = [i64::MIN, i64::MAX, -DAY, 9000 * DAY].map(|micros| (Type::DATE, Moment::Micros(micros)));
+        let uuid = (Type::UUID, Moment::Uuid(Uuid::from_u128(7)));
+        for (ty, moment) in days.into_iter().chain([uuid, (Type::INT8, Moment::Number(-5))]) {
             let mut wire = BytesMut::new();
-            let _ = moment.to_sql(&Type::DATE, &mut wire).expect("a date");
-            assert_eq!(Moment::from_sql(&Type::DATE, &wire).expect("a date"), moment);
+            let _ = moment.to_sql(&ty, &mut wire).expect("a value of the type");
+            assert_eq!(Moment::from_sql(&ty, &wire).expect("a value"), moment);
+        }
+    }
+
+    #[test]
+    fn nothing_comes_before_the_beginning() {
+        assert!(
+            Moment::BEGINNING < Moment::Number(i64::MIN) && Moment::BEGINNING < Moment::Uuid(Uuid::nil())
+        );
+        for ty in [Type::UUID, Type::INT8, Type::DATE, Type::TIMESTAMP, Type::TIMESTAMPTZ] {
+            assert!(Moment::BEGINNING.to_sql(&ty, &mut BytesMut::new()).is_ok(), "{ty}");
         }
     }
 }

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::{
+    age::AgeUnit,
     inputs::{self, Piece},
     interval::{Limit, Retention},
 };
@@ -16,8 +17,14 @@ pub struct Params {
     pub table: String,
     /// The age: a column or an SQL expression.
     pub by: Option<String>,
+    /// What the age counts since 1970, if it is an integer.
+    pub unit: Option<AgeUnit>,
     /// How long rows are kept.
     pub retention: Option<Retention>,
+    /// Instead of age and retention, the instant at which a row expires: a column or an SQL expression.
+    pub expires: Option<String>,
+    /// How much longer rows are kept.
+    pub grace: Option<Retention>,
     /// From which instant the retention counts back.
     #[serde(default)]
     pub cutoff: CutoffFrom,
@@ -110,14 +117,32 @@ pub const TABLE: &[Param] = &[
     Param {
         name: "by",
         takes: "column or SQL expression",
-        default: "none: needed unless `where` has an input",
-        help: "The age of a row: timestamptz, timestamp or date. A row whose age is NULL is kept.",
+        default: "none: needed unless `expires` is given or `where` has an input",
+        help: "The age of a row: timestamptz, timestamp, date, integer (see `unit`) or UUIDv7. A row whose age is NULL is kept.",
+    },
+    Param {
+        name: "unit",
+        takes: "\"seconds\" or \"milliseconds\"",
+        default: "none: needed if the age is an integer",
+        help: "What an integer age counts since 1970.",
     },
     Param {
         name: "retention",
         takes: "interval or seconds",
         default: "none: needed with `by`",
         help: "How long rows are kept, such as \"30 days\"; months are calendar months. At least 1 hour.",
+    },
+    Param {
+        name: "expires",
+        takes: "column or SQL expression",
+        default: "none",
+        help: "Instead of `by` and `retention`: the instant at which a row expires, of the same types. NULL never expires.",
+    },
+    Param {
+        name: "grace",
+        takes: "interval or seconds",
+        default: "none",
+        help: "How much longer rows are kept, after their retention or their expiry.",
     },
     Param {
         name: "cutoff",
@@ -203,8 +228,10 @@ impl Params {
         if self.table.trim().is_empty() {
             return wrong("table", "is empty");
         }
-        if self.by.as_ref().is_some_and(|by| by.trim().is_empty()) {
-            return wrong("by", "is empty; name the column that tells a row's age");
+        if let Some((name, age)) = self.age()
+            && age.trim().is_empty()
+        {
+            return wrong(name, "is empty; name the column that tells a row's age, or its expiry");
         }
         self.check_age()?;
         self.check_predicate()?;
@@ -223,22 +250,46 @@ impl Params {
         Ok(())
     }
 
+    /// What tells whether a row's time is over, and the name of the parameter that says so.
+    pub fn age(&self) -> Option<(&'static str, &str)> {
+        let by = self.by.as_deref().map(|by| ("by", by));
+        by.or(self.expires.as_deref().map(|expires| ("expires", expires)))
+    }
+
     fn check_age(&self) -> Result<(), ParamError> {
         let wrong = |path: &str, message: &str| Err(ParamError::new(path, message));
-        match (&self.by, &self.retention) {
-            (Some(_), None) => {
+        match (&self.by, &self.retention, &self.expires) {
+            (Some(_), None, None) => {
                 wrong("retention", "is missing; say how long rows are kept, such as \"30 days\"")
             }
-            (None, Some(_)) => wrong("by", "is missing; name the column that tells a row's age"),
-            (Some(_), Some(_)) => Ok(()),
-            (None, None) if self.cutoff != CutoffFrom::Now => wrong("cutoff", "needs `by` and `retention`"),
-            (None, None) if self.time_zone.is_some() => wrong("time_zone", "needs `by` and `retention`"),
-            (None, None) if self.walk == WalkChoice::Index => wrong("walk", "\"index\" needs `by`"),
-            (None, None) if !self.has_input() => {
-                wrong("", "needs `by` and `retention`, or a `where` with a declared input such as :tenant")
-            }
-            (None, None) => Ok(()),
+            (None, Some(_), None) => wrong("by", "is missing; name the column that tells a row's age"),
+            (_, Some(_), Some(_)) => wrong("retention", "is for `by`; extra time after `expires` is `grace`"),
+            (Some(_), None, Some(_)) => wrong("expires", "excludes `by`: name one of them"),
+            (Some(_), Some(_), None) | (None, None, Some(_)) => Ok(()),
+            (None, None, None) => self.check_ageless(),
         }
+    }
+
+    /// Without an age, what needs one is refused, and a predicate must narrow the purge by an input.
+    fn check_ageless(&self) -> Result<(), ParamError> {
+        let needs_age = [
+            ("cutoff", self.cutoff != CutoffFrom::Now),
+            ("time_zone", self.time_zone.is_some()),
+            ("unit", self.unit.is_some()),
+            ("grace", self.grace.is_some()),
+        ];
+        if let Some((name, _)) = needs_age.iter().find(|(_, given)| *given) {
+            return Err(ParamError::new(*name, "needs `by` and `retention`, or `expires`"));
+        }
+        if self.walk == WalkChoice::Index {
+            return Err(ParamError::new("walk", "\"index\" needs `by` or `expires`"));
+        }
+        if !self.has_input() {
+            let message =
+                "needs `by` and `retention`, `expires`, or a `where` with a declared input such as :tenant";
+            return Err(ParamError::new("", message));
+        }
+        Ok(())
     }
 
     fn check_predicate(&self) -> Result<(), ParamError> {
@@ -285,7 +336,10 @@ mod tests {
             ("where", json!(" "), "params.where: is empty"),
             ("where", json!("a = 'x"), "params.where"),
             ("pacing", json!("fast"), "params.pacing"),
-            ("keep_last", json!(3), "keep_last"),
+            ("keep_for", json!(3), "keep_for"),
+            ("expires", json!("until"), "params.retention: is for `by`"),
+            ("grace", json!("0 days"), "params.grace"),
+            ("unit", json!("minutes"), "params.unit"),
         ] {
             let mut params = good.clone();
             params[name] = value;
@@ -300,6 +354,16 @@ mod tests {
         let found = problem(json!({"table": "t", "where": "tenant_id = 7"})).expect("it is refused");
         assert!(found.contains("declared input"), "{found}");
         assert!(problem(json!({"table": "t", "by": "at"})).is_some_and(|found| found.contains("retention")));
+        let found = problem(json!({"table": "t", "where": "tenant_id = :tenant", "grace": "1 day"}));
+        assert!(found.is_some_and(|found| found.contains("params.grace: needs")));
+    }
+
+    #[test]
+    fn an_expiry_stands_for_age_and_retention() {
+        assert_eq!(problem(json!({"table": "t", "expires": "until", "grace": "1 day"})), None);
+        assert!(
+            problem(json!({"table": "t", "expires": " "})).is_some_and(|found| found.contains("is empty"))
+        );
     }
 
     #[test]

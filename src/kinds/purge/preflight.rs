@@ -6,8 +6,9 @@
 use jiff::Timestamp;
 
 use super::{
+    age::AgeType,
     cursor::Cutoff,
-    moment::AgeType,
+    interval::Retention,
     params::{CutoffFrom, Params},
     target::{Facts, ForeignKey, create_again},
 };
@@ -107,23 +108,25 @@ pub fn foreign_keys(facts: &Facts, keys: &[ForeignKey], params: &Params) -> Resu
 /// The cutoff of this occurrence, by the database's arithmetic from the run's now.
 pub async fn cutoff(context: &mut RunContext, params: &Params, age_type: AgeType) -> Result<Cutoff, Stop> {
     let (now, zone) = (context.now(), params.zone());
-    let retention = params.retention.as_ref().map(super::interval::Retention::as_str).unwrap_or_default();
+    let text = |interval: &Option<Retention>| interval.as_ref().map_or("0", Retention::as_str).to_owned();
+    let (retention, grace) = (text(&params.retention), text(&params.grace));
     let midnight = params.cutoff == CutoffFrom::Midnight;
-    let row = match context.query(statements::PURGE_CUTOFF, &[&now, &retention, &zone, &midnight]).await {
-        Ok(mut rows) if rows.len() == 1 => rows.remove(0),
-        Ok(_) => return Err(Stop::refused("the cutoff cannot be computed", "edit the retention")),
-        Err(Stop::Failed(error)) if error.sqlstate() == Some("22023") => {
-            let remedy = "name a zone of the IANA data base, such as Europe/Paris";
-            return Err(Stop::refused(format!("params.time_zone: {error}"), remedy));
-        }
-        Err(Stop::Failed(error)) if error.sqlstate().is_some() => {
-            let remedy = "write an interval such as \"30 days\"";
-            return Err(Stop::refused(format!("params.retention: {error}"), remedy));
-        }
-        Err(stop) => return Err(stop),
-    };
+    let row =
+        match context.query(statements::PURGE_CUTOFF, &[&now, &retention, &zone, &midnight, &grace]).await {
+            Ok(mut rows) if rows.len() == 1 => rows.remove(0),
+            Ok(_) => return Err(Stop::refused("the cutoff cannot be computed", "edit the retention")),
+            Err(Stop::Failed(error)) if error.sqlstate() == Some("22023") => {
+                let remedy = "name a zone of the IANA data base, such as Europe/Paris";
+                return Err(Stop::refused(format!("params.time_zone: {error}"), remedy));
+            }
+            Err(Stop::Failed(error)) if error.sqlstate().is_some() => {
+                let remedy = "write an interval such as \"30 days\"";
+                return Err(Stop::refused(format!("params.retention or grace: {error}"), remedy));
+            }
+            Err(stop) => return Err(stop),
+        };
     let seconds: f64 = row.get("retention_s");
-    if seconds < FLOOR_S && context.options().force != Some(true) {
+    if params.retention.is_some() && seconds < FLOOR_S && context.options().force != Some(true) {
         let reason = format!("the retention, {retention}, is below the floor of 1 hour");
         return Err(Stop::refused(reason, "raise it, or let an author run it once with the option force"));
     }
@@ -131,12 +134,12 @@ pub async fn cutoff(context: &mut RunContext, params: &Params, age_type: AgeType
     if at > now {
         return Err(Stop::refused(format!("the cutoff, {at}, is in the future"), "mend the retention"));
     }
-    let age = match age_type {
-        AgeType::Timestamptz => row.get("at"),
-        AgeType::Timestamp => row.get("wall"),
-        AgeType::Date => row.get("day"),
+    let zoned = match age_type {
+        AgeType::Timestamp => "wall",
+        AgeType::Date => "day",
+        AgeType::Timestamptz | AgeType::Integer(_) | AgeType::Uuid => "at",
     };
-    Ok(Cutoff { at, age })
+    Ok(Cutoff { at, age: age_type.bound(at).unwrap_or_else(|| row.get(zoned)) })
 }
 
 /// What people should know beforehand.

@@ -79,6 +79,7 @@ pub async fn of_run(
         "dry": false,
         "cutoff": cursor.cutoff.map(|cutoff| cutoff.at.to_string()),
         "retention": params.retention.as_ref().map(super::interval::Retention::as_str),
+        "grace": params.grace.as_ref().map(super::interval::Retention::as_str),
         "walk": cursor.at.walk(), "walk_why": cursor.why,
         "eligible_before": cursor.eligible, "eligible_counted": cursor.counted,
         "deleted": tally.deleted, "skipped_locked": tally.skipped_locked, "batches": tally.batches,
@@ -106,7 +107,7 @@ async fn left(context: &mut RunContext, walk: &Walk<'_>, stopped: Stopped) -> Re
     let none = 0;
     let Some(sql) = walk.scope.next_ages(from, &cutoff.age, &none) else { return Ok(json!({})) };
     let rows = context.query(&sql.text, &sql.values).await?;
-    let oldest: Option<super::moment::Moment> = rows.first().and_then(|row| row.get(0));
+    let oldest = walk.scope.shown(rows.first().and_then(|row| row.get(0)));
     Ok(json!({"rows_left_estimate": estimate, "oldest_left": oldest}))
 }
 
@@ -142,6 +143,7 @@ pub fn of_dry_run(params: &Params, found: Found) -> Report {
         "dry": true,
         "cutoff": found.cutoff.map(|at| at.to_string()),
         "retention": params.retention.as_ref().map(super::interval::Retention::as_str),
+        "grace": params.grace.as_ref().map(super::interval::Retention::as_str),
         "eligible": rows, "table_rows": of, "oldest": oldest, "newest": newest,
         "walk": walk, "walk_why": why,
         "would_refuse": refusals, "missing_indexes": found.missing, "warnings": found.warnings,

@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use tokio_postgres::types::ToSql;
 
 use super::{
+    age::AgeType,
     cursor::{Cutoff, Range},
     inputs::{Input, Piece},
-    moment::{AgeType, Moment},
+    moment::Moment,
 };
 
 /// SQL that stands for itself wherever it is put: quoted by the server, or in parentheses.
@@ -163,11 +164,26 @@ impl Scope {
         Sql::new("ANALYZE ").add(&self.table.0)
     }
 
-    /// The oldest and the youngest eligible age; `None` for a purge without an age.
+    /// The oldest and the youngest eligible age; `None` for a purge without an age. By order, since PostgreSQL has no
+    /// `min` of UUIDs.
     pub fn extent<'a>(&'a self, cutoff: Option<&'a Cutoff>) -> Option<Sql<'a>> {
         let age = &self.age.as_ref()?.sql.0;
-        let sql = Sql::new(&format!("SELECT pg_catalog.min({age}), pg_catalog.max({age}) FROM "));
-        Some(self.eligible(sql.add(&self.table.0).add(" WHERE "), cutoff, Access::Any))
+        let one = |sql: Sql<'a>, order: &str| {
+            let sql = sql.add(&format!("(SELECT {age} FROM {} WHERE ", self.table.0));
+            self.eligible(sql, cutoff, Access::Any).add(&format!(" ORDER BY {age}{order} LIMIT 1)"))
+        };
+        Some(one(one(Sql::new("SELECT "), "").add(", "), " DESC"))
+    }
+
+    /// A value of the age, for people.
+    pub fn shown(&self, moment: Option<Moment>) -> Option<String> {
+        moment.zip(self.age.as_ref()).map(|(moment, age)| age.ty.shown(moment))
+    }
+
+    /// The age of some rows, NULLs among them; `None` for a purge without an age.
+    pub fn sample(&self) -> Option<Sql<'static>> {
+        let age = &self.age.as_ref()?.sql.0;
+        Some(Sql::new(&format!("SELECT {age} FROM {} LIMIT 1000", self.table.0)))
     }
 
     /// For the index walk, in order of age from a position on: the first age, and the age `rows` further on.
@@ -219,7 +235,9 @@ impl Scope {
         };
         let sql = match (&self.age, cutoff) {
             (Some(age), Some(cutoff)) => {
-                sql.add(open).add(&age.sql.0).add(" < ").bind(&cutoff.age, age.ty.as_str()).add(close)
+                let sql =
+                    sql.add(open).add(&age.sql.0).add(" < ").bind(&cutoff.age, age.ty.as_str()).add(close);
+                tells_an_age(sql, age)
             }
             (None, None) if !self.predicate.is_empty() => return self.predicate(sql, access),
             // An age without a cutoff, or neither of both: nothing is eligible.
@@ -263,6 +281,16 @@ impl Scope {
     /// The predicate's text with its inputs as numbered, typed parameters: what the probes take.
     pub fn predicate_text(&self) -> String {
         self.pieces(Sql::default(), "").text
+    }
+}
+
+/// A UUID of another version than 7 tells no age, wherever it may sort: its row stays.
+fn tells_an_age<'a>(sql: Sql<'a>, age: &Age) -> Sql<'a> {
+    match age.ty {
+        AgeType::Uuid => {
+            sql.add(&format!(" AND (pg_catalog.get_byte(pg_catalog.uuid_send({}), 6) >> 4) = 7", age.sql.0))
+        }
+        _ => sql,
     }
 }
 

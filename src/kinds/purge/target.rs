@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use tokio_postgres::{Row, types::Type};
 
 use super::{
+    age::AgeType,
     inputs::{self, Input, Piece},
-    moment::AgeType,
     params::Params,
     statement::{Age, Quoted, Scope},
 };
@@ -65,7 +65,7 @@ impl Facts {
             let reason = format!("table {} was not found when the job was saved", params.table);
             return Err(Stop::refused(reason, "create it, then save the job again"));
         };
-        let by = params.by.as_deref().unwrap_or_default();
+        let by = params.age().map(|(_, text)| text).unwrap_or_default();
         let rows = context.query(statements::PURGE_TARGET, &[&oid, &name, &by]).await?;
         let Some(row) = rows.first() else {
             let remedy = format!("delete the job, or {}", create_again(context.job()));
@@ -118,8 +118,8 @@ fn foreign_key(row: &Row) -> ForeignKey {
 /// What the purge means, by the server's judgment of what its author wrote.
 pub async fn scope(context: &mut RunContext, params: &Params, facts: &Facts) -> Result<Scope, Stop> {
     let table = Quoted::by_server(facts.name.clone());
-    let age = match &params.by {
-        Some(by) => Some(age(context, &table, by, facts).await?),
+    let age = match params.age() {
+        Some((name, text)) => Some(age(context, &table, params, facts, (name, text)).await?),
         None => None,
     };
     let predicate = match &params.predicate {
@@ -137,19 +137,20 @@ pub async fn scope(context: &mut RunContext, params: &Params, facts: &Facts) -> 
     Ok(scope)
 }
 
-async fn age(context: &mut RunContext, table: &Quoted, by: &str, facts: &Facts) -> Result<Age, Stop> {
-    let text = facts.column.as_deref().unwrap_or(by);
-    let (ty, column) = expression(context, table, "by", text).await?;
-    let Some(age_type) = AgeType::of(&ty) else {
-        let reason = format!("params.by: \"{by}\" is of type {ty}, which cannot tell an age here");
-        return Err(Stop::refused(
-            reason,
-            "name a column or an expression of type timestamptz, timestamp or date",
-        ));
-    };
+async fn age(
+    context: &mut RunContext,
+    table: &Quoted,
+    params: &Params,
+    facts: &Facts,
+    (name, text): (&str, &str),
+) -> Result<Age, Stop> {
+    let named = facts.column.as_deref().unwrap_or(text);
+    let (ty, column) = expression(context, table, name, named).await?;
+    let age_type = AgeType::of(&ty, params.unit)
+        .map_err(|(wrong, remedy)| Stop::refused(format!("params.{name}: \"{text}\" {wrong}"), remedy))?;
     let sql = match &facts.column {
         Some(column) => Quoted::by_server(column.clone()),
-        None => Quoted::expression(by),
+        None => Quoted::expression(text),
     };
     let column = column.filter(|(oid, _)| *oid == facts.oid).map(|(_, number)| number);
     Ok(Age { sql, ty: age_type, column })
