@@ -12,7 +12,7 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA sexton REVOKE ALL ON FUNCTIONS FROM PUBLIC;
 DO $grants$
 DECLARE
   grantee text;
-  viewing text := 'actor(), lock_holder(int), stop_reason(sexton.job, sexton.run, bigint, timestamptz), why(text), ping(bigint, bigint, uuid)';
+  viewing text := 'actor(), lock_holder(int), stop_reason(sexton.job, sexton.run, bigint, timestamptz), why(text), ping(bigint, bigint, uuid), holds_on(oid)';
 BEGIN
   FOREACH grantee IN ARRAY '{sexton_runner,sexton_operator,sexton_author,sexton_viewer}'::text[] LOOP
     CONTINUE WHEN to_regrole(grantee) IS NULL;
@@ -32,6 +32,11 @@ BEGIN
       sexton.replica_start(uuid, text, text, int, text[], text), sexton.observe(), sexton.prune(bigint)
       TO sexton_runner;
   END IF;
+  FOREACH grantee IN ARRAY '{sexton_operator,sexton_author}'::text[] LOOP
+    CONTINUE WHEN to_regrole(grantee) IS NULL;
+    EXECUTE format('GRANT INSERT (table_name, predicate, reason) ON sexton.hold TO %I', grantee);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION sexton.hold(text, text, text), sexton.unhold(bigint) TO %I', grantee);
+  END LOOP;
   IF to_regrole('sexton_operator') IS NOT NULL THEN
     GRANT EXECUTE ON FUNCTION
       sexton.pause(text, text, timestamptz), sexton.resume(text), sexton.pause_all(text), sexton.resume_all(),

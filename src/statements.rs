@@ -42,6 +42,8 @@ statements! {
     EDIT_JOB = "edit_job";
     FENCE = "fence";
     FINISH = "finish";
+    HOLD = "hold";
+    HOLDS = "holds";
     HOLD_DEFINITIONS = "hold_definitions";
     HORIZON = "horizon";
     INSTALLATION = "installation";
@@ -74,7 +76,9 @@ statements! {
     PURGE_CUTOFF = "purge_cutoff";
     PURGE_DONE_BEFORE = "purge_done_before";
     PURGE_FOREIGN_KEYS = "purge_foreign_keys";
+    PURGE_HOLDS = "purge_holds";
     PURGE_INDEX = "purge_index";
+    PURGE_NAMES = "purge_names";
     PURGE_PLANNER = "purge_planner";
     PURGE_SIZE = "purge_size";
     PURGE_TARGET = "purge_target";
@@ -97,6 +101,7 @@ statements! {
     TAKE_BACK = "take_back";
     TERMINATE_HOLDER = "terminate_holder";
     TRY_LOCK = "try_lock";
+    UNHOLD = "unhold";
     UNLOCK = "unlock";
     WHERE_AM_I = "where_am_i";
     WHY = "why";

@@ -98,11 +98,13 @@ pub enum StopReason {
     Halted,
     /// An operator disarmed the job.
     Disarmed,
+    /// A legal hold was set that this run does not know of.
+    Held,
 }
 
 impl StopReason {
     /// All of them.
-    pub const ALL: [StopReason; 7] = [
+    pub const ALL: [StopReason; 8] = [
         StopReason::Gone,
         StopReason::Superseded,
         StopReason::Edited,
@@ -110,6 +112,7 @@ impl StopReason {
         StopReason::Paused,
         StopReason::Halted,
         StopReason::Disarmed,
+        StopReason::Held,
     ];
 
     /// As the database says it.
@@ -122,6 +125,7 @@ impl StopReason {
             StopReason::Paused => "paused",
             StopReason::Halted => "halted",
             StopReason::Disarmed => "disarmed",
+            StopReason::Held => "held",
         }
     }
 
@@ -206,9 +210,9 @@ impl Stop {
             Stop::Fenced(StopReason::Cancelled) => {
                 (Outcome::Cancelled, "cancelled by an operator".to_owned(), None)
             }
-            Stop::Fenced(reason @ (StopReason::Paused | StopReason::Halted | StopReason::Disarmed)) => {
-                (Outcome::Released, reason.as_str().to_owned(), None)
-            }
+            Stop::Fenced(
+                reason @ (StopReason::Paused | StopReason::Halted | StopReason::Disarmed | StopReason::Held),
+            ) => (Outcome::Released, reason.as_str().to_owned(), None),
             Stop::Drained => (Outcome::Released, "its replica shut down".to_owned(), None),
             Stop::Unhealthy(error) => (Outcome::Released, described(&error), None),
             Stop::TimedOut => (Outcome::TimedOut, "took longer than the job's timeout".to_owned(), None),

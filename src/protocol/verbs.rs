@@ -52,6 +52,8 @@ verbs! {
     DISARM = "disarm" ("disarm"), "Let a job only report";
     CANCEL = "cancel" ("cancel"), "End the present run, or drop a pending retry";
     KILL = "kill" ("kill"), "Take a job from its holder at once";
+    HOLD = "hold" ("hold"), "Keep rows of a table from every purge, from its next batch on";
+    UNHOLD = "unhold" ("unhold"), "Lift a hold";
     ADOPT = "adopt" ("adopt"), "Say that this restored or cloned database shall be maintained";
     KINDS = "kinds", "List the kinds of work, or explain one";
     DOCTOR = "doctor", "Check everything that Sexton depends on";

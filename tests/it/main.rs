@@ -46,6 +46,9 @@ mod protocol_process;
 // What a purge deletes, refuses and reports.
 mod purge;
 
+// What purges must leave: holds, set at any moment, and what jobs protect.
+mod purge_hold;
+
 // Purges of random tables against what plain SQL says must be left.
 mod purge_oracle;
 

@@ -99,6 +99,10 @@ enum Command {
     Cancel(steer::JobArgs),
     #[command(about = verbs::KILL.help, after_help = "Example: sexton kill audit-logs --terminate")]
     Kill(steer::KillArgs),
+    #[command(about = verbs::HOLD.help, after_help = "Example: sexton hold audit_log \"tenant_id = 7\" --reason \"case 2027/15\"")]
+    Hold(steer::HoldArgs),
+    #[command(about = verbs::UNHOLD.help, after_help = "Example: sexton unhold 3")]
+    Unhold(steer::UnholdArgs),
     #[command(about = verbs::ADOPT.help, after_help = "Example: sexton adopt")]
     Adopt,
     #[command(about = verbs::KINDS.help, after_help = "Example: sexton kinds purge")]
@@ -173,6 +177,8 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit> {
         Command::Disarm(args) => steer::disarm(context, &args).await,
         Command::Cancel(args) => steer::cancel(context, &args).await,
         Command::Kill(args) => steer::kill(context, &args).await,
+        Command::Hold(args) => steer::hold(context, &args).await,
+        Command::Unhold(args) => steer::unhold(context, &args).await,
         Command::Adopt => steer::adopt(context).await,
         Command::Kinds(args) => kinds::list(context, &args),
         Command::Doctor(args) => doctor::doctor(context, &args).await,

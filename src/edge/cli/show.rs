@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::{Context, Exit, format};
 use crate::{
     error::Result,
-    protocol::operate::{JobDefinition, JobRow, RunRow},
+    protocol::operate::{HoldRow, JobDefinition, JobRow, RunRow},
 };
 
 /// What `show` takes.
@@ -31,10 +31,11 @@ pub(super) async fn show(context: &Context, args: &ShowArgs) -> Result<Exit> {
     let (row, definition) = operator.job(&args.what).await?;
     let why = operator.why(&args.what).await?;
     let runs = operator.runs(Some(&args.what), 1).await?;
+    let holds = operator.holds(&args.what).await?;
     let answer = serde_json::json!({
-        "job": merged(&row, &definition), "why": why, "last_run": runs.first(),
+        "job": merged(&row, &definition), "why": why, "holds": holds, "last_run": runs.first(),
     });
-    context.output.answer(&answer, |_| job_text(&row, &definition, &why, runs.first()))?;
+    context.output.answer(&answer, |_| job_text(&row, &definition, &why, &holds, runs.first()))?;
     Ok(Exit::Done)
 }
 
@@ -49,7 +50,13 @@ fn merged(row: &JobRow, definition: &JobDefinition) -> Value {
     Value::Object(all)
 }
 
-fn job_text(row: &JobRow, job: &JobDefinition, why: &str, last: Option<&RunRow>) -> String {
+fn job_text(
+    row: &JobRow,
+    job: &JobDefinition,
+    why: &str,
+    holds: &[HoldRow],
+    last: Option<&RunRow>,
+) -> String {
     let mut text = format!("{why}\n\n");
     let zone = &job.time_zone;
     let mut facts = Facts::default();
@@ -96,6 +103,14 @@ fn job_text(row: &JobRow, job: &JobDefinition, why: &str, last: Option<&RunRow>)
     text.push_str(&facts.0);
     section(&mut text, "params", &job.params);
     section(&mut text, "inputs", &job.inputs);
+    if !holds.is_empty() {
+        text.push_str("\nholds\n");
+        for hold in holds {
+            let HoldRow { id, table_name: table, predicate, reason, held_by, .. } = hold;
+            let since = format::relative(hold.held_at, row.now);
+            let _ = writeln!(text, "  {id}: {table} where {predicate}, by {held_by} {since}: {reason}");
+        }
+    }
     if let Some(run) = last {
         text.push_str("\nlast run\n");
         text.extend(run_text(run).lines().map(|line| format!("  {line}\n")));

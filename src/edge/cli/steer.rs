@@ -44,6 +44,25 @@ pub(super) struct ArmArgs {
     approve: Option<u64>,
 }
 
+/// What `hold` takes.
+#[derive(Debug, Args)]
+pub(super) struct HoldArgs {
+    /// The table
+    table: String,
+    /// Which rows stay, in SQL: `tenant_id = 7`
+    predicate: String,
+    /// Why, for those who find the rows kept
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+}
+
+/// What `unhold` takes.
+#[derive(Debug, Args)]
+pub(super) struct UnholdArgs {
+    /// The hold's number
+    id: i64,
+}
+
 /// What `kill` takes.
 #[derive(Debug, Args)]
 pub(super) struct KillArgs {
@@ -82,6 +101,15 @@ pub(super) async fn disarm(context: &Context, args: &JobArgs) -> Result<Exit> {
 
 pub(super) async fn cancel(context: &Context, args: &JobArgs) -> Result<Exit> {
     told(context, &context.global.operator().await?.cancel(&args.job).await?)
+}
+
+pub(super) async fn hold(context: &Context, args: &HoldArgs) -> Result<Exit> {
+    let operator = context.global.operator().await?;
+    told(context, &operator.hold(&args.table, &args.predicate, &args.reason).await?)
+}
+
+pub(super) async fn unhold(context: &Context, args: &UnholdArgs) -> Result<Exit> {
+    told(context, &context.global.operator().await?.unhold(args.id).await?)
 }
 
 pub(super) async fn adopt(context: &Context) -> Result<Exit> {

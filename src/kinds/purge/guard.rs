@@ -81,7 +81,12 @@ pub async fn judge(
             reason = Some(format!("more than {limit} rows are eligible (refuse_above)"));
         }
     }
-    let fraction = eligible.rows as f64 / eligible.of.max(1) as f64;
+    let fraction_of = |eligible: Eligible| eligible.rows as f64 / eligible.of.max(1) as f64;
+    if fraction_of(eligible) > params.max_fraction && !eligible.counted && !scope.unless.is_empty() {
+        // The estimate knows nothing of what must stay.
+        eligible = Eligible { rows: count(context, scope, cutoff, None).await?, counted: true, ..eligible };
+    }
+    let fraction = fraction_of(eligible);
     if reason.is_none() && fraction > params.max_fraction {
         reason = Some(format!(
             "{:.0} % of the table are eligible, more than max_fraction = {}",
@@ -177,6 +182,16 @@ async fn estimated(context: &mut RunContext, sql: Sql<'_>) -> Result<u64, Stop> 
     let rows = context.query(&sql.text, &sql.values).await?;
     let plan: Value = rows.first().map(|row| row.get(0)).unwrap_or_default();
     Ok(plan.pointer("/0/Plan/Plan Rows").and_then(Value::as_f64).unwrap_or_default().max(0.0) as u64)
+}
+
+/// Counts what would be eligible if nothing had to stay.
+pub async fn count_with_kept(
+    context: &mut RunContext,
+    scope: &Scope,
+    cutoff: Option<&Cutoff>,
+) -> Result<u64, Stop> {
+    let sql = scope.count_with_kept(cutoff);
+    Ok(number(&context.query(&sql.text, &sql.values).await?))
 }
 
 /// Counts what is eligible, up to a number.

@@ -12,6 +12,7 @@ mod budget;
 mod choose;
 mod cursor;
 mod guard;
+mod hold;
 mod inputs;
 mod interval;
 mod moment;
@@ -29,6 +30,7 @@ mod walk_index;
 use serde_json::Value;
 
 pub use age::AgeUnit;
+pub use hold::{Listed, Protect};
 pub use interval::{Limit, Retention};
 pub use params::{CutoffFrom, OnReferenced, Pacing, Params, WalkChoice};
 
@@ -168,13 +170,20 @@ async fn dry_run(
     note(preflight::foreign_keys(facts, keys, params).map(drop), &mut problems)?;
     note(sample::look(context, scope).await, &mut problems)?;
     let verdict = guard::judge(context, params, scope, facts, cutoff.as_ref()).await?;
+    let kept = match scope.unless.is_empty() {
+        true => 0,
+        false => guard::count_with_kept(context, scope, cutoff.as_ref())
+            .await?
+            .saturating_sub(verdict.eligible.rows),
+    };
     let chosen = choose::choose(context, params, scope, facts, verdict.eligible).await;
     let walk = note(chosen, &mut problems)?.map(|chosen| (chosen.at.walk(), chosen.why));
     let extent = extent(context, scope, cutoff.as_ref()).await?;
     let missing = keys.iter().filter(|key| !key.indexed).map(|key| key.remedy.clone()).collect();
     let warnings = preflight::warnings(context, facts, keys).await?;
     let cutoff = cutoff.map(|cutoff| cutoff.at);
-    Ok(report::of_dry_run(params, Found { cutoff, verdict, walk, extent, problems, missing, warnings }))
+    let found = Found { cutoff, verdict, walk, extent, kept, problems, missing, warnings };
+    Ok(report::of_dry_run(params, scope, found))
 }
 
 async fn cutoff(context: &mut RunContext, params: &Params, scope: &Scope) -> Result<Option<Cutoff>, Stop> {

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::{
     age::AgeUnit,
+    hold::Protect,
     inputs::{self, Piece},
     interval::{Limit, Retention},
 };
@@ -33,6 +34,8 @@ pub struct Params {
     /// Which of the old rows.
     #[serde(rename = "where")]
     pub predicate: Option<String>,
+    /// Which rows stay, whatever their age.
+    pub protect: Option<Protect>,
     /// What becomes of rows that others reference.
     #[serde(default)]
     pub on_referenced: OnReferenced,
@@ -163,6 +166,12 @@ pub const TABLE: &[Param] = &[
         help: "Which of the old rows; `:name` stands for a declared input.",
     },
     Param {
+        name: "protect",
+        takes: "SQL predicate, or { table, keys }",
+        default: "none",
+        help: "Which rows stay, whatever their age: those for which it is true, or whose `keys` (columns of both) another table has.",
+    },
+    Param {
         name: "on_referenced",
         takes: "\"fail\"",
         default: "\"fail\"",
@@ -235,6 +244,9 @@ impl Params {
         }
         self.check_age()?;
         self.check_predicate()?;
+        if let Some(protect) = &self.protect {
+            protect.check()?;
+        }
         if self.batch.is_some_and(|rows| !(1..=1_000_000).contains(&rows)) {
             return wrong("batch", "must be from 1 to 1000000 rows");
         }

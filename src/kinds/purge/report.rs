@@ -9,6 +9,7 @@ use super::{
     cursor::{Cursor, Place},
     guard::{Eligible, Verdict},
     params::Params,
+    statement::Scope,
     walk::Walk,
 };
 use crate::{
@@ -73,7 +74,7 @@ pub async fn of_run(
     let wal = wal(context).await?.zip(before.wal).map(|(after, before)| after - before);
     let after = Sizes::read(context, oid).await?;
     let left = left(context, &walk, stopped).await?;
-    let Walk { cursor, tally, .. } = walk;
+    let Walk { cursor, tally, .. } = &walk;
     let (min, max) = tally.extremes.unwrap_or_default();
     let details = json!({
         "dry": false,
@@ -89,7 +90,7 @@ pub async fn of_run(
         "busy_ms": milliseconds(tally.busy), "resting_ms": milliseconds(tally.rested),
         "wal_bytes": wal, "wal_is": "of the whole server meanwhile",
         "before": before.sizes.to_json(), "after": after.to_json(),
-        "approved": before.approved, "warnings": before.warnings,
+        "holds": holds(walk.scope), "approved": before.approved, "warnings": before.warnings,
     });
     Ok(filled(Report::new(stopped), [details, left]))
 }
@@ -122,6 +123,8 @@ pub struct Found {
     pub walk: Option<(&'static str, String)>,
     /// Oldest and youngest age that would go.
     pub extent: Option<(Value, Value)>,
+    /// Rows that are old and stay, by holds and by what the job protects.
+    pub kept: u64,
     /// Why a run would refuse, guards apart.
     pub problems: Vec<(String, Option<String>)>,
     /// Statements that make what is missing.
@@ -131,7 +134,7 @@ pub struct Found {
 }
 
 /// The report of a dry run.
-pub fn of_dry_run(params: &Params, found: Found) -> Report {
+pub fn of_dry_run(params: &Params, scope: &Scope, found: Found) -> Report {
     let Eligible { rows, of, .. } = found.verdict.eligible;
     let mut refusals = found.problems;
     refusals.extend(found.verdict.refusal.map(|refusal| (refusal.reason, Some(refusal.remedy))));
@@ -144,12 +147,17 @@ pub fn of_dry_run(params: &Params, found: Found) -> Report {
         "cutoff": found.cutoff.map(|at| at.to_string()),
         "retention": params.retention.as_ref().map(super::interval::Retention::as_str),
         "grace": params.grace.as_ref().map(super::interval::Retention::as_str),
-        "eligible": rows, "table_rows": of, "oldest": oldest, "newest": newest,
+        "eligible": rows, "kept": found.kept, "holds": holds(scope), "table_rows": of, "oldest": oldest, "newest": newest,
         "walk": walk, "walk_why": why,
         "would_refuse": refusals, "missing_indexes": found.missing, "warnings": found.warnings,
         "deleted": 0,
     });
     filled(Report::new(Stopped::Drained), [details])
+}
+
+/// The holds that were kept; nothing if there are none.
+fn holds(scope: &Scope) -> Option<&[Value]> {
+    Some(scope.holds.as_slice()).filter(|holds| !holds.is_empty())
 }
 
 fn filled(mut report: Report, parts: impl IntoIterator<Item = Value>) -> Report {

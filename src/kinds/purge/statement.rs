@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
 use tokio_postgres::types::ToSql;
 
 use super::{
@@ -56,6 +57,10 @@ pub struct Scope {
     pub predicate: Vec<Piece>,
     /// The values of its inputs.
     pub inputs: BTreeMap<String, Input>,
+    /// Conditions that all hold for a row that may go: of what must stay whatever its age.
+    pub unless: Vec<Quoted>,
+    /// The holds among these, for the report.
+    pub holds: Vec<Value>,
 }
 
 /// How much of a range a batch takes.
@@ -143,6 +148,12 @@ impl Scope {
         self.eligible(sql, cutoff, Access::Any).add(" LIMIT ").bind(up_to, "bigint").add(") AS eligible")
     }
 
+    /// Counts what would be eligible if nothing had to stay.
+    pub fn count_with_kept<'a>(&'a self, cutoff: Option<&'a Cutoff>) -> Sql<'a> {
+        let sql = Sql::new("SELECT pg_catalog.count(*) FROM ").add(&self.table.0).add(" WHERE ");
+        self.old(sql, cutoff, Access::Any)
+    }
+
     /// Counts the rows of the table.
     pub fn count_all(&self) -> Sql<'static> {
         Sql::new("SELECT pg_catalog.count(*) FROM ").add(&self.table.0)
@@ -153,10 +164,11 @@ impl Scope {
         Sql::new("EXPLAIN (FORMAT JSON) SELECT 1 FROM ").add(&self.table.0)
     }
 
-    /// The planner's estimate of what is eligible, as the JSON of EXPLAIN.
+    /// The planner's estimate of what is eligible, as the JSON of EXPLAIN. Of what must stay it knows nothing, and would
+    /// take half of the rows for each condition; so it is an estimate of at most how many.
     pub fn estimate<'a>(&'a self, cutoff: Option<&'a Cutoff>) -> Sql<'a> {
         let sql = Sql::new("EXPLAIN (FORMAT JSON) SELECT 1 FROM ").add(&self.table.0).add(" WHERE ");
-        self.eligible(sql, cutoff, Access::Any)
+        self.old(sql, cutoff, Access::Any)
     }
 
     /// Makes statistics. A statement of the server's own, with no values.
@@ -227,8 +239,14 @@ impl Scope {
         }
     }
 
-    /// The age is below the cutoff, and the predicate holds. A comparison with NULL does not: such rows stay.
+    /// What is old, and need not stay.
     fn eligible<'a>(&'a self, sql: Sql<'a>, cutoff: Option<&'a Cutoff>, access: Access) -> Sql<'a> {
+        let sql = self.old(sql, cutoff, access);
+        self.unless.iter().fold(sql, |sql, condition| sql.add(" AND ").add(&condition.0))
+    }
+
+    /// The age is below the cutoff, and the predicate holds. A comparison with NULL does not: such rows stay.
+    fn old<'a>(&'a self, sql: Sql<'a>, cutoff: Option<&'a Cutoff>, access: Access) -> Sql<'a> {
         let (open, close) = match access {
             Access::Any => ("", ""),
             Access::Heap => ("(", ") IS TRUE"),
@@ -265,6 +283,31 @@ impl Scope {
             };
         }
         sql.add(close)
+    }
+
+    /// A condition: the rows for which an expression is true stay.
+    pub fn unless(rows: &Quoted) -> Quoted {
+        Quoted(format!("({} IS NOT TRUE)", rows.0))
+    }
+
+    /// The same, for rows in one partition.
+    pub fn unless_in_partition(oid: u32, rows: &Quoted) -> Quoted {
+        Quoted(format!(
+            "((CASE WHEN tableoid IN (SELECT relid FROM pg_catalog.pg_partition_tree({oid}::pg_catalog.oid::pg_catalog.regclass)) \
+             THEN {} END) IS NOT TRUE)",
+            rows.0
+        ))
+    }
+
+    /// The same, for rows that another table lists: pairs of its column and ours.
+    pub fn unless_listed<'a>(
+        table: &Quoted,
+        list: &Quoted,
+        pairs: impl Iterator<Item = (&'a Quoted, &'a Quoted)>,
+    ) -> Quoted {
+        let equal: Vec<String> =
+            pairs.map(|(theirs, ours)| format!("listed.{} = {}.{}", theirs.0, table.0, ours.0)).collect();
+        Quoted(format!("(NOT EXISTS (SELECT 1 FROM {} AS listed WHERE {}))", list.0, equal.join(" AND ")))
     }
 
     /// Statements that the server can parse only if an author's text is one expression: what closes our
@@ -315,6 +358,8 @@ mod tests {
                 inputs::cut(predicate).expect("well formed")
             },
             inputs: BTreeMap::from([("tenant".to_owned(), tenant)]),
+            unless: Vec::new(),
+            holds: Vec::new(),
         }
     }
 
@@ -350,6 +395,22 @@ mod tests {
         let sql = scope.delete(Some(&CUTOFF), &BLOCKS, &Form::Unlocked(None));
         assert_eq!(sql.text.matches("(a\n) IS TRUE").count(), 2);
         assert!(sql.text.contains("FOR UPDATE SKIP LOCKED"));
+    }
+
+    #[test]
+    fn what_must_stay_is_in_every_statement_that_deletes_or_counts() {
+        let mut scope = scope("a");
+        scope.unless = vec![Scope::unless(&Quoted::expression("b OR c"))];
+        let kept = "AND ((b OR c\n) IS NOT TRUE)";
+        for form in [Form::Whole, Form::Some(1), Form::Unlocked(None)] {
+            for range in [AGES, BLOCKS] {
+                let sql = scope.delete(Some(&CUTOFF), &range, &form).text;
+                assert!(sql.ends_with(kept), "{sql}");
+                assert_eq!(sql.matches(kept).count(), if form == Form::Whole { 1 } else { 2 }, "{sql}");
+            }
+        }
+        assert!(scope.count(Some(&CUTOFF), &None).text.contains(kept));
+        assert!(scope.count_in(Some(&CUTOFF), &AGES).text.contains(kept));
     }
 
     #[test]

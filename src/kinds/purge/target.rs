@@ -10,6 +10,7 @@ use tokio_postgres::{Row, types::Type};
 
 use super::{
     age::AgeType,
+    hold,
     inputs::{self, Input, Piece},
     params::Params,
     statement::{Age, Quoted, Scope},
@@ -92,6 +93,16 @@ impl Facts {
         })
     }
 
+    /// The table's oid.
+    pub fn oid(&self) -> u32 {
+        self.oid
+    }
+
+    /// Its name, schema-qualified and quoted.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Whether it has partitions.
     pub fn partitioned(&self) -> bool {
         self.kind == "p"
@@ -115,6 +126,34 @@ fn foreign_key(row: &Row) -> ForeignKey {
     }
 }
 
+/// A table and some of its columns, as the server quotes them.
+pub struct Names {
+    /// The table.
+    pub table: Quoted,
+    /// The columns, in the order asked for; `None` where there is none of that name.
+    pub columns: Vec<Option<Quoted>>,
+}
+
+impl Names {
+    /// The first name that is no column.
+    pub fn missing<'a>(&self, asked: &'a [String]) -> Option<&'a str> {
+        asked.iter().zip(&self.columns).find(|(_, column)| column.is_none()).map(|(name, _)| name.as_str())
+    }
+}
+
+/// Looks names up; `None` if there is no such table.
+pub async fn names(context: &mut RunContext, table: &str, columns: &[String]) -> Result<Option<Names>, Stop> {
+    let rows = context.query(statements::PURGE_NAMES, &[&table, &columns]).await?;
+    Ok(rows.first().map(|row| Names {
+        table: Quoted::by_server(row.get("name")),
+        columns: row
+            .get::<_, Vec<Option<String>>>("columns")
+            .into_iter()
+            .map(|column| column.map(Quoted::by_server))
+            .collect(),
+    }))
+}
+
 /// What the purge means, by the server's judgment of what its author wrote.
 pub async fn scope(context: &mut RunContext, params: &Params, facts: &Facts) -> Result<Scope, Stop> {
     let table = Quoted::by_server(facts.name.clone());
@@ -127,7 +166,16 @@ pub async fn scope(context: &mut RunContext, params: &Params, facts: &Facts) -> 
         None => Vec::new(),
     };
     let inputs = declared(context, &predicate)?;
-    let scope = Scope { table, partitioned: facts.partitioned(), age, predicate, inputs };
+    let kept = hold::read(context, params.protect.as_ref(), facts, &table).await?;
+    let scope = Scope {
+        table,
+        partitioned: facts.partitioned(),
+        age,
+        predicate,
+        inputs,
+        unless: kept.conditions,
+        holds: kept.holds,
+    };
     if !scope.predicate.is_empty() {
         let ty = expression(context, &scope.table, "where", &scope.predicate_text()).await?.0;
         if ty != Type::BOOL {
@@ -158,7 +206,7 @@ async fn age(
 
 /// Has the server judge an author's text: one expression over the table's columns. Its type, and the column that it
 /// is, if it is one.
-async fn expression(
+pub async fn expression(
     context: &mut RunContext,
     table: &Quoted,
     name: &str,
@@ -209,6 +257,7 @@ pub fn create_again(job: &str) -> String {
     )
 }
 
-fn wrong(name: &str, message: String) -> Stop {
+/// A parameter that the server finds wrong.
+pub fn wrong(name: &str, message: String) -> Stop {
     Stop::refused(format!("params.{name}: {message}"), "edit the job")
 }

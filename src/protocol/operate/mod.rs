@@ -21,7 +21,7 @@ use crate::{
     statements,
 };
 
-pub use rows::{DueRow, JobDefinition, JobRow, RequestedRow, RunRow, RunningRow, ScheduleRow};
+pub use rows::{DueRow, HoldRow, JobDefinition, JobRow, RequestedRow, RunRow, RunningRow, ScheduleRow};
 
 /// A session of a person.
 pub struct Operator {
@@ -190,6 +190,42 @@ impl Operator {
             Err(error) if refused::is_unknown_job(&error) => Err(self.unknown_job(job).await),
             Err(error) => Err(refused::explained(error)),
         }
+    }
+
+    /// Keeps the rows of a table for which the predicate is true from every purge; when this returns, no batch commits
+    /// that would delete one.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] for a table that is not there, or what is no predicate over it; [`ErrorKind::Denied`].
+    ///
+    /// # Cancel safety
+    /// As [`Operator::pause`].
+    pub async fn hold(&self, table: &str, predicate: &str, reason: &str) -> Result<String> {
+        let params: [(&(dyn ToSql + Sync), Type); 3] =
+            [(&table, Type::TEXT), (&predicate, Type::TEXT), (&reason, Type::TEXT)];
+        self.verb(statements::HOLD, &params).await
+    }
+
+    /// Lifts a hold.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if there is none of that id in force, [`ErrorKind::Denied`].
+    ///
+    /// # Cancel safety
+    /// As [`Operator::pause`].
+    pub async fn unhold(&self, id: i64) -> Result<String> {
+        self.verb(statements::UNHOLD, &[(&id, Type::INT8)]).await
+    }
+
+    /// The holds that concern a purge; none for other kinds.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn holds(&self, job: &str) -> Result<Vec<HoldRow>> {
+        self.list(statements::HOLDS, &[(&job, Type::TEXT)]).await
     }
 
     /// Says that this restored or cloned database shall be maintained.

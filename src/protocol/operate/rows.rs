@@ -306,6 +306,22 @@ rows! {
         paused: bool,
     }
 
+    /// A legal hold.
+    pub struct HoldRow {
+        /// Names it.
+        id: i64,
+        /// The table that it is on.
+        table_name: String,
+        /// Which of its rows stay.
+        predicate: String,
+        /// Why.
+        reason: String,
+        /// Who set it.
+        held_by: String,
+        /// Since when.
+        held_at: Timestamp,
+    }
+
     /// A job that a oneshot has to wait for.
     pub struct DueRow {
         /// The job's name.

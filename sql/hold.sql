@@ -1,0 +1,3 @@
+-- Keeps rows of a table from every purge. $1 the table, $2 which rows, $3 why.
+-- One row: what it did, in a sentence. Locks: meta, and the rows of running purges; waits for batches that are committing.
+SELECT sexton.hold($1, $2, $3)

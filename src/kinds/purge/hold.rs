@@ -1,0 +1,179 @@
+//! What must stay: legal holds, and what the job itself protects.
+//!
+//! Both become conditions of every statement that deletes or counts. A hold that is set while a run deletes ends the run
+//! at the fence (`held`), and the next one begins by reading the holds anew; so they are read once a run. What is easy
+//! to get wrong: a row is held where the predicate is true, so NULL holds nothing; and a row that a foreign key would
+//! take along may be held too, which no condition on this table can tell: that is refused.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio_postgres::{Row, types::Type};
+
+use super::{
+    statement::{Quoted, Scope},
+    target::{self, Facts, wrong},
+};
+use crate::{
+    kind::{ParamError, RunContext, Stop},
+    statements,
+};
+
+/// Rows that a job protects.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged, expecting = "a predicate, or { table = \"…\", keys = [\"…\"] }")]
+pub enum Protect {
+    /// Those for which this is true.
+    Where(String),
+    /// Those whose keys another table has.
+    Listed(Listed),
+}
+
+/// Names the table that lists what is protected.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listed {
+    /// The table.
+    pub table: String,
+    /// Columns that both tables have.
+    pub keys: Vec<String>,
+}
+
+impl Protect {
+    /// What the shape alone cannot tell.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn check(&self) -> Result<(), ParamError> {
+        let message = match self {
+            Protect::Where(text) if text.trim().is_empty() => {
+                "is empty; leave it out if nothing is protected"
+            }
+            Protect::Listed(listed) if listed.table.trim().is_empty() => "names no table",
+            Protect::Listed(listed) if listed.keys.is_empty() => {
+                "names no keys: the columns that both tables have"
+            }
+            Protect::Where(_) | Protect::Listed(_) => return Ok(()),
+        };
+        Err(ParamError::new("protect", message))
+    }
+}
+
+/// The holds that are in force, and the conditions that they and the job's own protection make.
+#[derive(Debug, Default)]
+pub struct Kept {
+    /// The conditions, each true for rows that may go.
+    pub conditions: Vec<Quoted>,
+    /// The holds, as the report shows them.
+    pub holds: Vec<Value>,
+}
+
+/// Reads the holds, and has the server judge them and the job's own protection.
+///
+/// # Errors
+/// A refusal if a hold cannot be kept by a condition.
+pub async fn read(
+    context: &mut RunContext,
+    protect: Option<&Protect>,
+    facts: &Facts,
+    table: &Quoted,
+) -> Result<Kept, Stop> {
+    let mut kept = Kept::default();
+    for row in context.query(statements::PURGE_HOLDS, &[&facts.oid()]).await? {
+        let hold = Hold::from(&row);
+        kept.conditions.push(hold.condition(context, facts, table).await?);
+        kept.holds.push(
+            json!({"id": hold.id, "table": hold.table, "where": hold.predicate, "reason": hold.reason}),
+        );
+    }
+    match protect {
+        Some(Protect::Where(text)) => {
+            let ty = target::expression(context, table, "protect", text).await?.0;
+            if ty != Type::BOOL {
+                return Err(wrong("protect", format!("is of type {ty}, not boolean")));
+            }
+            kept.conditions.push(Scope::unless(&Quoted::expression(text)));
+        }
+        Some(Protect::Listed(listed)) => kept.conditions.push(unlisted(context, listed, facts, table).await?),
+        None => {}
+    }
+    Ok(kept)
+}
+
+struct Hold {
+    id: i64,
+    oid: u32,
+    reach: String,
+    table: String,
+    predicate: String,
+    reason: String,
+}
+
+impl From<&Row> for Hold {
+    fn from(row: &Row) -> Self {
+        Hold {
+            id: row.get("id"),
+            oid: row.get("held_oid"),
+            reach: row.get("reach"),
+            table: row.get("table_name"),
+            predicate: row.get("predicate"),
+            reason: row.get("reason"),
+        }
+    }
+}
+
+impl Hold {
+    /// True for rows that the hold lets go.
+    async fn condition(
+        &self,
+        context: &mut RunContext,
+        facts: &Facts,
+        table: &Quoted,
+    ) -> Result<Quoted, Stop> {
+        let Hold { id, table: held, .. } = self;
+        if self.reach == "cascade" {
+            let reason = format!(
+                "hold {id} is on {held}, whose rows foreign keys would delete or change along with those of {}",
+                facts.name()
+            );
+            let remedy =
+                format!("narrow this purge by protect and lift the hold: SELECT sexton.unhold({id});");
+            return Err(Stop::refused(reason, remedy));
+        }
+        match target::expression(context, table, "hold", &self.predicate).await {
+            Ok((Type::BOOL, _)) => {}
+            Ok(_) | Err(Stop::Refused { .. }) => {
+                let reason =
+                    format!("hold {id} on {held} cannot be kept: {} is no predicate here", self.predicate);
+                let remedy = format!("set one that is, then lift this one: SELECT sexton.unhold({id});");
+                return Err(Stop::refused(reason, remedy));
+            }
+            Err(stop) => return Err(stop),
+        }
+        let rows = Quoted::expression(&self.predicate);
+        Ok(match self.reach.as_str() {
+            "partition" => Scope::unless_in_partition(self.oid, &rows),
+            _ => Scope::unless(&rows),
+        })
+    }
+}
+
+/// True for rows whose keys the other table does not have.
+async fn unlisted(
+    context: &mut RunContext,
+    listed: &Listed,
+    facts: &Facts,
+    table: &Quoted,
+) -> Result<Quoted, Stop> {
+    let there = target::names(context, &listed.table, &listed.keys).await?;
+    let here = target::names(context, facts.name(), &listed.keys).await?;
+    let (Some(there), Some(here)) = (there, here) else {
+        return Err(wrong("protect", format!("there is no table {}", listed.table)));
+    };
+    for (names, of) in [(&there, listed.table.as_str()), (&here, facts.name())] {
+        if let Some(missing) = names.missing(&listed.keys) {
+            return Err(wrong("protect", format!("{of} has no column {missing}")));
+        }
+    }
+    let pairs = there.columns.iter().flatten().zip(here.columns.iter().flatten());
+    Ok(Scope::unless_listed(table, &there.table, pairs))
+}
