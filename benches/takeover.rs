@@ -95,9 +95,10 @@ async fn main() -> Result<()> {
         let killed_at: String = client.query_one("SELECT clock_timestamp()::text", &[]).await?.get(0);
         let holder = replicas.iter().position(|replica| replica.name == at_work.holder);
         replicas.remove(holder.expect("one of ours holds the job")).kill();
-        replicas.push(Replica::start(4 + trial, &conninfo));
         let killed = at_work.attempt;
         at_work = working_after(&client, killed).await?;
+        // Not before: a replica that starts looks for orphans at once, and would flatter the figure.
+        replicas.push(Replica::start(4 + trial, &conninfo));
         takeovers.push(client.query_one(TAKEOVER, &[&killed_at, &(killed + 1)]).await?.get(0));
         let effect = client.query_one(EFFECT, &[&ROWS]).await?;
         let (gone, recorded): (i64, i64) = (effect.get(0), effect.get(1));

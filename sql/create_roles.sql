@@ -14,7 +14,9 @@ BEGIN
       NULL;
     END;
   END LOOP;
-  IF NOT pg_has_role(session_user, 'sexton_owner', 'MEMBER') THEN
+  -- From 16 on, who creates a role may grant it but not yet act as it.
+  IF NOT pg_has_role(session_user, 'sexton_owner',
+                     CASE WHEN current_setting('server_version_num')::int >= 160000 THEN 'SET' ELSE 'MEMBER' END) THEN
     EXECUTE format('GRANT sexton_owner TO %I', session_user);
   END IF;
 END $roles$

@@ -40,8 +40,10 @@ events! {
         "A replica was told to stop: it takes nothing new and brings its runs to a batch border.";
     REPLICA_DRAIN_TIMED_OUT = "replica.drain_timed_out" WARN ["runs"]
         "Runs did not come to a batch border in time: their statements are cancelled.";
-    REPLICA_RELOADED = "replica.reloaded" INFO ["file"]
-        "A replica reread what it knows locally, on SIGHUP.";
+    REPLICA_RELOADED = "replica.reloaded" INFO ["file", "restart_needed"]
+        "A replica reread its local file, on SIGHUP; whether something in it waits for the next start.";
+    REPLICA_RELOAD_FAILED = "replica.reload_failed" ERROR ["file", "problems"]
+        "The local file has a mistake: nothing of it was taken over.";
     REPLICA_STOPPED = "replica.stopped" INFO ["replica"]
         "A replica has given everything back and ends.";
     SESSION_LOST = "session.lost" WARN ["error"]
@@ -148,7 +150,12 @@ mod tests {
                 *severest = (*severest).min(level);
             }
         }
-        assert_eq!(declared, logged);
+        let differing = |one: &BTreeMap<String, Level>, other: &BTreeMap<String, Level>| -> Vec<String> {
+            let only = one.iter().filter(|(name, level)| other.get(*name) != Some(level));
+            only.map(|(name, level)| format!("{name} {level}")).collect()
+        };
+        let (missing, unused) = (differing(&logged, &declared), differing(&declared, &logged));
+        assert!(missing.is_empty() && unused.is_empty(), "logged: {missing:?}, declared: {unused:?}");
     }
 
     fn is_event(text: &str) -> bool {

@@ -297,6 +297,151 @@ fn a_reader_that_goes_away_is_no_error() {
     assert_eq!(stderr, "");
 }
 
+const FILE: &str = "[jobs.audit-logs]
+schedule = \"daily 03:00\"
+
+[jobs.audit-logs.purge]
+table = \"audit_log\"
+by = \"created_at\"
+retention = \"30 days\"
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_shown_applied_and_left_alone_where_edited_by_hand() {
+    let database = Database::with_jobs().await;
+    database.client.batch_execute("DELETE FROM sexton.job").await.expect("jobs can be deleted");
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("sexton.toml");
+    let file = file.to_str().expect("a readable path");
+    database.sexton(&["init", "-o", file]).done();
+    database.sexton(&["init", "-o", file]).failed(3, "not overwritten");
+    std::fs::write(file, FILE.replace("retention", "retentoin")).expect("it can be written");
+    let ended = database.sexton(&["apply", "-f", file]);
+    assert_eq!(ended.code, 2, "{ended:?}");
+    assert!(ended.stderr.contains("sexton.toml:7:1") && ended.stderr.contains("`retention`"), "{ended:?}");
+    std::fs::write(file, FILE).expect("it can be written");
+    assert!(sexton(&["apply", "-f", file, "--show"]).done().contains("retention = \"30 days\""));
+    assert!(database.sexton(&["apply", "-f", file, "--dry-run"]).done().contains("nothing was written"));
+    assert_eq!(database.sexton(&["jobs", "--json"]).json(), serde_json::json!([]));
+    assert_eq!(database.sexton(&["apply", "-f", file, "--json"]).json()["jobs"][0]["change"], "created");
+    let edit = "UPDATE sexton.job SET params = params || '{\"retention\": \"90 days\"}'";
+    database.client.batch_execute(edit).await.expect("it can be edited");
+    assert_eq!(database.sexton(&["apply", "-f", file]).code, 3);
+    database.sexton(&["apply", "-f", file, "--overwrite"]).done();
+    let params = database.sexton(&["show", "audit-logs", "--json"]).json()["job"]["params"].clone();
+    assert_eq!(params["retention"], "30 days");
+}
+
+impl Database {
+    /// Rows of which three of four are older than 30 days.
+    async fn fill(&self) {
+        let script = "INSERT INTO audit_log (created_at) SELECT now() - make_interval(days => d)
+                      FROM unnest(ARRAY[1, 40, 50, 60]) d; ANALYZE audit_log";
+        self.client.batch_execute(script).await.expect("it can be filled");
+    }
+
+    async fn rows(&self) -> i64 {
+        let row = self.client.query_one("SELECT count(*) FROM audit_log", &[]).await;
+        row.expect("rows can be counted").get(0)
+    }
+
+    /// Waits until this query says true.
+    async fn until(&self, question: &str) {
+        for _ in 0..600 {
+            let row = self.client.query_one(question, &[]).await.expect("it can be asked");
+            if row.get::<_, Option<bool>>(0) == Some(true) {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("never came true: {question}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_tells_what_would_go_and_takes_nothing() {
+    let database = Database::with_jobs().await;
+    database.fill().await;
+    let plan = database.sexton(&["plan", "audit-logs"]).done();
+    assert!(plan.starts_with("A run of audit-logs now would delete 3 of "), "{plan}");
+    assert!(plan.contains("would be refused") && plan.contains("--approve"), "{plan}");
+    assert_eq!(database.rows().await, 4);
+    let runs = database.sexton(&["runs", "--json"]).json();
+    assert_eq!((&runs[0]["state"], &runs[0]["mode"]), (&"succeeded".into(), &"dry".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oneshot_runs_what_is_named_and_tells_a_refusal_by_its_code() {
+    let database = Database::with_jobs().await;
+    database.fill().await;
+    database.sexton(&["arm", "audit-logs"]).done();
+    let refused = database.sexton(&["oneshot", "audit-logs"]);
+    assert_eq!(refused.code, 3, "{refused:?}");
+    assert!(refused.stdout.contains("audit-logs refused: "), "{refused:?}");
+    assert_eq!(database.rows().await, 4);
+    database.sexton(&["arm", "audit-logs", "--approve", "3"]).done();
+    let done = database.sexton(&["oneshot", "audit-logs", "--json"]).json();
+    assert_eq!((&done["runs"][0]["state"], &done["runs"][0]["rows_done"]), (&"succeeded".into(), &3.into()));
+    assert_eq!(database.rows().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oneshot_without_names_runs_what_is_due() {
+    let database = Database::with_jobs().await;
+    database.sexton(&["run-now", "sessions"]).done();
+    let done = database.sexton(&["oneshot", "--json"]).json();
+    assert_eq!(done["runs"].as_array().map(Vec::len), Some(1), "{done}");
+    assert_eq!(
+        (&done["runs"][0]["job"], &done["runs"][0]["state"]),
+        (&"sessions".into(), &"succeeded".into())
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn oneshot_gives_up_what_nobody_can_start() {
+    let database = Database::with_jobs().await;
+    database.sexton(&["arm", "audit-logs"]).done();
+    database.sexton(&["pause-all", "--reason", "a restore"]).done();
+    let ended = database.sexton(&["oneshot", "audit-logs"]);
+    assert_eq!(ended.code, 3, "{ended:?}");
+    assert!(ended.stdout.contains("audit-logs did not run. Everything destructive was halted"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_runs_rereads_its_file_and_drains() {
+    let database = Database::with_jobs().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let (local, log) = (folder.path().join("local.toml"), folder.path().join("log"));
+    std::fs::write(&local, "[replica]\nname = \"blue\"\nslots = 1\n").expect("it can be written");
+    let stderr = std::fs::File::create(&log).expect("a log");
+    let mut replica = Command::new(assert_cmd::cargo::cargo_bin!("sexton"))
+        .args(["--database", &database.dsn, "--log-format", "json", "run", "--config"])
+        .arg(&local)
+        .env_remove("SEXTON_LOG")
+        .env_remove("RUST_LOG")
+        .stderr(stderr)
+        .spawn()
+        .expect("it starts");
+    let process = nix::unistd::Pid::from_raw(replica.id().try_into().expect("a process id"));
+    let signal = |signal| nix::sys::signal::kill(process, signal).expect("it can be signalled");
+    database.until("SELECT bool_and(alive AND name = 'blue' AND slots = 1) FROM sexton.replicas").await;
+    database.sexton(&["run-now", "sessions"]).done();
+    database.until("SELECT bool_or(state = 'succeeded' AND holder = 'blue') FROM sexton.runs").await;
+    let logged = || std::fs::read_to_string(&log).expect("the log can be read");
+    signal(nix::sys::signal::Signal::SIGHUP);
+    while !logged().contains("replica.reloaded") {
+        assert!(replica.try_wait().expect("it can be asked").is_none(), "{}", logged());
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+    signal(nix::sys::signal::Signal::SIGTERM);
+    assert!(replica.wait().expect("it ends").success(), "{}", logged());
+    let events: Vec<Value> =
+        logged().lines().map(|line| serde_json::from_str(line).expect("each line is an object")).collect();
+    let named = |name: &str| events.iter().any(|event| event["message"] == name);
+    assert!(named("replica.started") && named("run.finished") && named("replica.stopped"), "{events:?}");
+    database.until("SELECT NOT bool_or(alive) FROM sexton.replicas").await;
+}
+
 /// Functions that other functions and views are made of.
 const HELPERS: &[&str] = &["actor", "wake", "lock_holder", "stop_reason"];
 

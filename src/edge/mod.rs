@@ -15,6 +15,10 @@ pub mod telemetry;
 #[cfg(feature = "cli")]
 pub mod config;
 #[cfg(feature = "cli")]
+pub mod apply;
+#[cfg(feature = "cli")]
+pub mod init;
+#[cfg(feature = "cli")]
 pub mod cli;
 #[cfg(feature = "cli")]
 pub mod demo;

@@ -5,9 +5,9 @@
 //! command's answer; and text that comes out of a job is never coloured in JSON, nor trusted on a terminal: control
 //! characters are escaped.
 
-use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{EnvFilter, Registry, fmt, layer::SubscriberExt, reload, util::SubscriberInitExt};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 
 /// How a line of the log looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -28,12 +28,38 @@ pub enum Ansi {
     Plain,
 }
 
+/// What is logged, for whoever may change it later.
+#[derive(Clone, Debug)]
+pub struct Log {
+    filter: reload::Handle<EnvFilter, Registry>,
+    asked: Asked,
+}
+
+/// Whether a person said for this process what is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// By an option.
+    Expressly,
+    /// Not by an option; perhaps by a variable.
+    No,
+}
+
 /// Starts logging. What is logged is up to `SEXTON_LOG`, else `RUST_LOG` (`debug`, `sexton=trace`), else `default`.
 ///
 /// # Errors
 /// If a variable cannot be read as such a filter, or something logs already.
-pub fn start(format: Format, ansi: Ansi, default: &str) -> Result<()> {
-    let registry = tracing_subscriber::registry().with(filter(default)?);
+pub fn start(format: Format, ansi: Ansi, default: &str, asked: Asked) -> Result<Log> {
+    let given = VARIABLES.into_iter().find_map(|name| {
+        let text = std::env::var(name).ok().filter(|text| !text.trim().is_empty())?;
+        Some((name, text))
+    });
+    let first = match &given {
+        Some((name, text)) => read(text).map_err(|error| error.about(format!("variable {name}")))?,
+        None => read(default)?,
+    };
+    let asked = if given.is_some() { Asked::Expressly } else { asked };
+    let (layer, filter) = reload::Layer::new(first);
+    let registry = tracing_subscriber::registry().with(layer);
     let started = match format {
         Format::Text => {
             let layer = fmt::layer().with_writer(std::io::stderr).with_target(false);
@@ -44,24 +70,37 @@ pub fn start(format: Format, ansi: Ansi, default: &str) -> Result<()> {
             registry.with(layer.with_writer(std::io::stderr)).try_init()
         }
     };
-    started.map_err(|cause| Error::invalid("logging was started before").caused_by(cause))
+    started.map_err(|cause| Error::invalid("logging was started before").caused_by(cause))?;
+    Ok(Log { filter, asked })
 }
 
-fn filter(default: &str) -> Result<EnvFilter> {
-    for variable in ["SEXTON_LOG", "RUST_LOG"] {
-        match std::env::var(variable) {
-            Ok(text) if !text.trim().is_empty() => {
-                return EnvFilter::try_new(&text).map_err(|cause| {
-                    Error::invalid(format!("\"{text}\" is no filter for the log"))
-                        .about(format!("variable {variable}"))
-                        .with_remedy(
-                            "Write a level, such as `debug`, or targets with levels: `sexton=debug`.",
-                        )
-                        .caused_by(cause)
-                });
-            }
-            _ => {}
+impl Log {
+    /// Logs by this filter from now on, unless a person said otherwise for this process.
+    ///
+    /// # Errors
+    /// If it is no filter.
+    pub fn prefer(&self, filter: &str) -> Result<()> {
+        let filter = read(filter)?;
+        if self.asked == Asked::Expressly {
+            return Ok(());
         }
+        self.filter.reload(filter).map_err(|cause| {
+            Error::new(ErrorKind::Outside, "the log's filter does not change").caused_by(cause)
+        })
     }
-    EnvFilter::try_new(default).map_err(|cause| Error::invalid("no filter for the log").caused_by(cause))
+}
+
+/// Where a filter may stand, the stronger first.
+const VARIABLES: [&str; 2] = ["SEXTON_LOG", "RUST_LOG"];
+
+/// The client library logs the values of parameters, which are the application's data: it must be asked for by name.
+const CLIENT: &str = "tokio_postgres";
+
+fn read(filter: &str) -> Result<EnvFilter> {
+    let quiet = if filter.contains(CLIENT) { filter.to_owned() } else { format!("{filter},{CLIENT}=warn") };
+    EnvFilter::try_new(quiet).map_err(|cause| {
+        Error::invalid(format!("\"{filter}\" is no filter for the log"))
+            .with_remedy("Write a level, such as `debug`, or targets with levels: `sexton=debug`.")
+            .caused_by(cause)
+    })
 }

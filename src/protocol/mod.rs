@@ -63,6 +63,8 @@ pub mod fence;
 pub mod run;
 pub mod finish;
 pub mod resource;
+#[cfg(feature = "cli")]
+pub(crate) mod author;
 pub mod verbs;
 pub mod operate;
 

@@ -59,7 +59,10 @@ pub(super) fn tell(error: &Error) -> Exit {
     let text = error.to_string();
     // Whether anybody reads it does not change how the command ended.
     let _ = writeln!(stderr, "{RED}error:{RED:#} {}", text.trim_end());
-    if let Some(remedy) = error.remedy() {
+    // The server says which right is missing, and seldom how to get it.
+    let denied =
+        (error.kind() == ErrorKind::Denied).then_some("`sexton doctor` says which rights this role lacks.");
+    if let Some(remedy) = error.remedy().or(denied) {
         let _ = writeln!(stderr, "{CYAN}help:{CYAN:#} {}", remedy.trim_end());
     }
     error.kind().into()

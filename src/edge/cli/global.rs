@@ -67,7 +67,7 @@ impl Global {
         Operator::connect(&self.connector()?).await
     }
 
-    pub(super) fn start_logging(&self, command: &Command) -> Result<()> {
+    pub(super) fn start_logging(&self, command: &Command) -> Result<telemetry::Log> {
         let choice = match self.color {
             ColorChoice::Auto => anstream::ColorChoice::Auto,
             ColorChoice::Always => anstream::ColorChoice::Always,
@@ -83,7 +83,9 @@ impl Global {
             (false, 1) => "sexton=debug,info",
             (false, _) => "sexton=trace,debug",
         };
-        telemetry::start(self.log_format, self.ansi(), level)
+        let asked =
+            if self.quiet || self.verbose > 0 { telemetry::Asked::Expressly } else { telemetry::Asked::No };
+        telemetry::start(self.log_format, self.ansi(), level, asked)
     }
 
     /// Whether what is written to standard error is coloured.

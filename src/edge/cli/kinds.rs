@@ -83,3 +83,21 @@ fn explained(kind: &Registered) -> String {
     let _ = write!(text, "{}\nExample:\n\n{example}\n", output::lines(&table));
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::{edge::config, kind::Registry};
+
+    #[test]
+    fn the_example_of_each_kind_is_a_file_that_can_be_applied() {
+        let registry = Registry::with_builtins();
+        let folder = tempfile::tempdir().expect("a folder");
+        for kind in registry.iter() {
+            let file = folder.path().join(kind.name());
+            std::fs::write(&file, kind.describe().example).expect("it can be written");
+            let config = config::load(&[file], &registry);
+            let config = config.unwrap_or_else(|problems| panic!("{}: {problems}", kind.name()));
+            assert_eq!(config.jobs().first().map(config::Job::kind), Some(kind.name()));
+        }
+    }
+}

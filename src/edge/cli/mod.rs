@@ -8,6 +8,7 @@ mod board;
 mod demo;
 mod doctor;
 mod exit;
+mod file;
 mod format;
 mod global;
 mod jobs;
@@ -28,7 +29,7 @@ mod watch;
 
 use clap::{Parser, Subcommand};
 
-use crate::{error::Result, kind::Registry, protocol::verbs};
+use crate::{edge::telemetry, error::Result, kind::Registry, protocol::verbs};
 
 pub use exit::Exit;
 use global::Global;
@@ -56,8 +57,12 @@ pub struct Cli {
 enum Command {
     #[command(about = verbs::DEMO.help, after_help = "Example: sexton demo --keep")]
     Demo(demo::DemoArgs),
+    #[command(about = verbs::INIT.help, after_help = "Example: sexton init -o sexton.toml")]
+    Init(file::InitArgs),
     #[command(about = verbs::MIGRATE.help, after_help = "Example: sexton migrate\n         sexton migrate --print | psql")]
     Migrate(schema::MigrateArgs),
+    #[command(about = verbs::APPLY.help, after_help = "Example: sexton apply --dry-run\n         sexton apply -f base.toml -f prod.toml")]
+    Apply(file::ApplyArgs),
     #[command(about = verbs::RUN.help, after_help = "Example: sexton run --slots 2 --identity prod-main")]
     Run(run::RunArgs),
     #[command(about = verbs::ONESHOT.help, after_help = "Example: sexton oneshot --within 5m\n         sexton oneshot audit-logs --limit-rows 10000")]
@@ -120,6 +125,7 @@ struct Context {
     global: Global,
     output: Output,
     registry: Registry,
+    log: telemetry::Log,
 }
 
 impl Cli {
@@ -134,18 +140,20 @@ impl Cli {
     /// As the commands': dropping the future of a replica is a crash of it.
     pub async fn execute(self, registry: Registry) -> Exit {
         let output = Output::new(&self.global);
-        let context = Context { global: self.global, output, registry };
-        let done = match context.global.start_logging(&self.command) {
-            Ok(()) => dispatch(&context, self.command).await,
-            Err(error) => Err(error),
+        let log = match self.global.start_logging(&self.command) {
+            Ok(log) => log,
+            Err(error) => return exit::tell(&error),
         };
-        done.unwrap_or_else(|error| exit::tell(&error))
+        let context = Context { global: self.global, output, registry, log };
+        dispatch(&context, self.command).await.unwrap_or_else(|error| exit::tell(&error))
     }
 }
 
 async fn dispatch(context: &Context, command: Command) -> Result<Exit> {
     match command {
         Command::Demo(args) => demo::demo(&args).await,
+        Command::Init(args) => file::init(context, &args).await,
+        Command::Apply(args) => file::apply(context, &args).await,
         Command::Migrate(args) => schema::migrate(context, &args).await,
         Command::Run(args) => run::run(context, &args).await,
         Command::Oneshot(args) => oneshot::oneshot(context, &args).await,

@@ -3,7 +3,7 @@
 //! Without names it runs what is due, and waits for what comes due within `--within`. With names it runs these now and
 //! waits for them, also where another replica took one. What is easy to get wrong: when it is over. A job counts as
 //! done when its occurrence is settled, or when its retry lies beyond `--within`; one that nobody starts (paused
-//! meanwhile, halted, its lock held by a stranger) is given up after 10 s, with the reason.
+//! meanwhile, halted, its lock held by a stranger) is given up after 5 s, with the reason.
 
 use std::time::Duration;
 

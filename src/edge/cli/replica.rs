@@ -23,7 +23,7 @@ use crate::{
 /// How often what became of the jobs is looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Jobs that could start and do not for this long are given up: something holds them back that waiting does not end.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a replica has run.
 #[derive(Debug, Default)]
@@ -59,7 +59,7 @@ impl Replica {
         }
         let runner = builder.build();
         let shutdown = runner.shutdown();
-        let obeying = tokio::spawn(Signals::new()?.obey(shutdown.clone()));
+        let obeying = tokio::spawn(Signals::new()?.obey(shutdown.clone(), None));
         let board = (std::io::stderr().is_terminal() && !context.output.is_json()).then(Board::new);
         let work = tokio::spawn(runner.run());
         Ok(Replica { name, shutdown, work, obeying, tally, board, idle_since: Instant::now() })

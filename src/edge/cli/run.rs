@@ -1,7 +1,7 @@
 //! `sexton run`: a replica as a process, and what signals mean to it.
 //!
 //! The first SIGTERM or SIGINT drains: nothing new, runs come to a batch border and are given back. The second ends at
-//! once. SIGHUP rereads the local file. What is easy to get wrong: a replica never migrates and never applies; a
+//! once. SIGHUP rereads the local file: what is logged changes at once, the rest with the next start. What is easy to get wrong: a replica never migrates and never applies; a
 //! deployment does that, once.
 
 use std::{path::PathBuf, time::Duration};
@@ -9,10 +9,17 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Context, Exit, format};
+use super::{Context, Exit, file, format};
 use crate::{
+    edge::{
+        config::{
+            Colors,
+            local::{self, Local},
+        },
+        telemetry,
+    },
     error::{Error, ErrorKind, Result},
-    runner::{Runner, RunnerBuilder, SLOTS, Shutdown},
+    runner::{DRAIN_TIMEOUT, Runner, RunnerBuilder, SLOTS, Shutdown},
 };
 
 /// What `run` takes.
@@ -30,30 +37,39 @@ pub(super) struct RunArgs {
     /// Refuse to work unless sexton.meta.identity says this: guards against the wrong database
     #[arg(long, value_name = "NAME", env = "SEXTON_IDENTITY")]
     identity: Option<String>,
-    /// How long runs may take to come to a batch border on shutdown
-    #[arg(long, value_name = "TIME", value_parser = format::read_span, default_value = "20s")]
-    drain_timeout: Duration,
+    /// How long runs may take to come to a batch border on shutdown [default: 20s]
+    #[arg(long, value_name = "TIME", value_parser = format::read_span)]
+    drain_timeout: Option<Duration>,
 }
 
 pub(super) async fn run(context: &Context, args: &RunArgs) -> Result<Exit> {
-    let builder = Runner::builder(context.global.connector()?)
-        .registry(context.registry.clone())
-        .slots(args.slots.unwrap_or(SLOTS))
-        .name(args.name.clone().unwrap_or_else(own_name))
-        .drain_timeout(args.drain_timeout);
-    let runner = identified(builder, args.identity.as_deref()).build();
-    let signals = Signals::new()?;
-    let obeying = tokio::spawn(signals.obey(runner.shutdown()));
+    let local = match args.config.as_deref().map(local::load).transpose() {
+        Ok(local) => local.unwrap_or_default(),
+        Err(problems) => return Ok(file::tell(context, &problems)),
+    };
+    if let Some(filter) = &local.log {
+        context.log.prefer(filter)?;
+    }
+    let runner = configured(context, args, &local)?.build();
+    let reload = args.config.clone().map(|file| Reload { file, log: context.log.clone(), before: local });
+    let obeying = tokio::spawn(Signals::new()?.obey(runner.shutdown(), reload));
     let ended = runner.run().await;
     obeying.abort();
     ended.map(|()| Exit::Done)
 }
 
-fn identified(builder: RunnerBuilder, identity: Option<&str>) -> RunnerBuilder {
-    match identity {
+/// What was typed beats the local file, and that the defaults.
+fn configured(context: &Context, args: &RunArgs, local: &Local) -> Result<RunnerBuilder> {
+    let slots = args.slots.or_else(|| local.slots.and_then(|slots| u16::try_from(slots).ok()));
+    let builder = Runner::builder(context.global.connector()?)
+        .registry(context.registry.clone())
+        .slots(slots.unwrap_or(SLOTS))
+        .name(args.name.clone().or_else(|| local.name.clone()).unwrap_or_else(own_name))
+        .drain_timeout(args.drain_timeout.or(local.drain_timeout).unwrap_or(DRAIN_TIMEOUT));
+    Ok(match args.identity.as_ref().or(local.database_identity.as_ref()) {
         Some(identity) => builder.database_identity(identity),
         None => builder,
-    }
+    })
 }
 
 /// Host name and process id.
@@ -82,22 +98,55 @@ impl Signals {
         })
     }
 
-    /// Drains at the first signal to end, and ends at once at the second.
-    pub(super) async fn obey(mut self, shutdown: Shutdown) {
+    /// Drains at the first signal to end, and ends at once at the second; rereads what there is to reread.
+    pub(super) async fn obey(mut self, shutdown: Shutdown, mut reload: Option<Reload>) {
         loop {
-            let name = tokio::select! {
+            let signal = tokio::select! {
                 _ = self.terminate.recv() => "SIGTERM",
                 _ = self.interrupt.recv() => "SIGINT",
                 _ = self.hangup.recv() => {
+                    if let Some(reload) = &mut reload {
+                        reload.again();
+                    }
                     continue;
                 }
             };
             if shutdown.is_asked() {
                 shutdown.at_once();
-                continue;
+            } else {
+                tracing::info!(signal, "replica.draining");
+                shutdown.drain();
             }
-            tracing::info!(signal = name, "replica.draining");
-            shutdown.drain();
         }
+    }
+}
+
+/// The local file, to be read again.
+pub(super) struct Reload {
+    file: PathBuf,
+    log: telemetry::Log,
+    before: Local,
+}
+
+impl Reload {
+    /// What can change while the replica runs does; a file with a mistake changes nothing.
+    fn again(&mut self) {
+        let file = self.file.display();
+        let local = match local::load(&self.file) {
+            Ok(local) => local,
+            Err(problems) => {
+                let problems = problems.render(Colors::Plain);
+                tracing::error!(%file, problems, "replica.reload_failed");
+                return;
+            }
+        };
+        if let Some(Err(error)) = local.log.as_deref().map(|filter| self.log.prefer(filter)) {
+            tracing::error!(%file, problems = %error, "replica.reload_failed");
+            return;
+        }
+        let fixed = |local: &Local| Local { log: None, ..local.clone() };
+        let restart_needed = fixed(&local) != fixed(&self.before);
+        tracing::info!(%file, restart_needed, "replica.reloaded");
+        self.before.log = local.log;
     }
 }

@@ -264,9 +264,12 @@ pub(super) fn read(key: &Key, node: &Node) -> Result<Json, String> {
             Err(format!("{} must not be empty", key.name))
         }
         (Takes::Text, Value::Text(_)) => Ok(node.json()),
+        (Takes::Whole, Value::Integer(whole)) if i32::try_from(*whole).is_err() => {
+            Err("is too large".to_owned())
+        }
         (Takes::Whole, Value::Integer(whole)) => Ok((*whole).into()),
-        (Takes::Whole, Value::Text(text)) if from_variable && text.trim().parse::<i64>().is_ok() => {
-            Ok(text.trim().parse::<i64>().map_or(Json::Null, Json::from))
+        (Takes::Whole, Value::Text(text)) if from_variable && text.trim().parse::<i32>().is_ok() => {
+            Ok(text.trim().parse::<i32>().map_or(Json::Null, Json::from))
         }
         (Takes::Boolean, Value::Boolean(boolean)) => Ok((*boolean).into()),
         (Takes::Boolean, Value::Text(text)) if from_variable && text.trim().parse::<bool>().is_ok() => {

@@ -29,7 +29,7 @@ pub struct Local {
 }
 
 /// The keys of `[replica]`.
-const KEYS: &[Key] = &[
+pub(super) const KEYS: &[Key] = &[
     Key { name: "slots", takes: Takes::Whole, default: "" },
     Key { name: "name", takes: Takes::Text, default: "" },
     Key { name: "database_identity", takes: Takes::Text, default: "" },

@@ -77,6 +77,11 @@ impl Config {
         }
     }
 
+    /// Whether the files say something at `path` of a job.
+    pub(crate) fn says(&self, job: &str, path: &str) -> bool {
+        self.jobs.iter().any(|known| known.name == job && known.spots.contains_key(path))
+    }
+
     /// Problems of these files.
     pub(crate) fn problems(&self, all: Vec<Problem>) -> Problems {
         Problems::new(Arc::clone(&self.sources), all)

@@ -332,3 +332,38 @@ fn the_local_file_is_closed_too() {
       = help: known: [replica]
     "#);
 }
+
+#[test]
+fn the_reference_has_every_key_with_its_default() {
+    let reference = include_str!("../../../docs/file.md");
+    let row = |name: &str| {
+        let row = reference.lines().find(|line| line.starts_with(&format!("| `{name}` |")));
+        row.unwrap_or_else(|| panic!("docs/file.md has no row for {name}"))
+    };
+    for key in keys::COLUMNS.iter().chain([&keys::ARMED]) {
+        let default = row(key.name).split(" | ").nth(2).unwrap_or_default();
+        let expected = format!("`{}`", key.default);
+        assert!(
+            default == expected || key.default.is_empty(),
+            "{}: {default} instead of {expected}",
+            key.name
+        );
+    }
+    keys::TOP.iter().chain(&local::KEYS.iter().map(|key| key.name).collect::<Vec<_>>()).for_each(|name| {
+        row(name);
+    });
+}
+
+#[test]
+fn the_reference_begins_with_a_file_that_can_be_read() {
+    let reference = include_str!("../../../docs/file.md");
+    let example =
+        reference.split("```").nth(1).and_then(|block| block.strip_prefix("toml\n")).expect("an example");
+    let texts = [("docs/file.md".into(), example.to_owned())];
+    let config =
+        parse(&texts, &Registry::with_builtins(), &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
+    assert_eq!(
+        (config.app(), config.jobs()[0].columns()["time_zone"].as_str()),
+        ("shop", Some("Europe/Paris"))
+    );
+}

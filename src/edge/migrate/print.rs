@@ -27,26 +27,23 @@ pub fn print(status: &Status, roles: Roles) -> Result<String> {
     if *status == Status::Absent {
         script += &create(roles);
     }
+    let _ = writeln!(script, "{};", statements::ACT_AS_OWNER.trim_end());
+    if *status == Status::Absent {
+        let _ = writeln!(script, "\n{}", Client::assert_migrations_table_query(HISTORY));
+    }
     for migration in missing {
         migration_text(&mut script, migration);
     }
-    let _ = write!(script, "\n-- rights\nBEGIN;\n{GRANTS}COMMIT;\n");
-    if roles == Roles::Groups {
-        script += "RESET ROLE;\n";
-    }
+    let _ = write!(script, "\n-- rights\nBEGIN;\n{GRANTS}COMMIT;\nRESET ROLE;\n");
     Ok(script)
 }
 
 fn create(roles: Roles) -> String {
-    let history = Client::assert_migrations_table_query(HISTORY);
-    match roles {
-        Roles::Groups => format!(
-            "{};\n{};\nSET ROLE sexton_owner;\n{history}\n",
-            statements::CREATE_ROLES.trim_end(),
-            statements::CREATE_SCHEMA_FOR_OWNER.trim_end()
-        ),
-        Roles::One => format!("{};\n{history}\n", statements::CREATE_SCHEMA.trim_end()),
-    }
+    let statements: &[&str] = match roles {
+        Roles::Groups => &[statements::CREATE_ROLES, statements::CREATE_SCHEMA_FOR_OWNER],
+        Roles::One => &[statements::CREATE_SCHEMA],
+    };
+    statements.iter().map(|statement| format!("{};\n\n", statement.trim_end())).collect()
 }
 
 fn migration_text(script: &mut String, migration: &Migration) {

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use tokio_postgres::{Client, Row};
+use tokio_postgres::{Client, Row, error::SqlState};
 
 use super::Roles;
 use crate::{
@@ -18,16 +18,17 @@ use crate::{
 const OWNER: &str = "sexton_owner";
 
 /// The server and the role that migrates, as first asked.
+#[derive(Default)]
 pub(super) struct Place {
     pub(super) version: i32,
     pub(super) standby: bool,
     pub(super) lock_timeout: String,
-    login: String,
-    may_create_roles: bool,
-    owner_exists: bool,
-    owner_member: bool,
-    schema_owner: Option<String>,
-    schema_member: Option<bool>,
+    pub(super) login: String,
+    pub(super) may_create_roles: bool,
+    pub(super) owner_exists: bool,
+    pub(super) owner_member: bool,
+    pub(super) schema_owner: Option<String>,
+    pub(super) schema_member: Option<bool>,
 }
 
 impl Place {
@@ -55,11 +56,9 @@ pub(super) async fn become_owner(
     roles: Roles,
 ) -> Result<(String, Vec<String>)> {
     let mut notes = Vec::new();
-    let groups =
-        roles == Roles::Groups && (place.may_create_roles || (place.owner_exists && place.owner_member));
-    if roles == Roles::Groups && place.may_create_roles {
-        create_roles(client).await?;
-    }
+    let groups = roles == Roles::Groups
+        && ((place.may_create_roles && create_roles(client).await?)
+            || (place.owner_exists && place.owner_member));
     let owner = match (&place.schema_owner, place.schema_member) {
         (Some(owner), Some(true)) => owner.clone(),
         (Some(owner), _) => return Err(not_the_owner(&place.login, owner)),
@@ -77,7 +76,7 @@ pub(super) async fn become_owner(
                 format!("the schema belongs to the role {owner} and not to {OWNER}; it stays so")
             }
             Roles::Groups => format!(
-                "everything belongs to the role {owner}, since {} may neither create the group roles nor act as {OWNER}",
+                "everything belongs to the role {owner}, since {} may not create the group roles and act as {OWNER}",
                 place.login
             ),
         });
@@ -86,16 +85,20 @@ pub(super) async fn become_owner(
     Ok((owner, notes))
 }
 
-/// Creates the group roles. Somebody who migrates another database of this cluster may be doing the same.
-async fn create_roles(client: &Client) -> Result<()> {
+/// Creates the group roles and becomes a member of the owner's; false if it may not: from version 16 on, only who
+/// created that role, or was given it with the admin option, can. Somebody who migrates another database of this cluster
+/// may be doing the same.
+async fn create_roles(client: &Client) -> Result<bool> {
     let mut tries = 0;
     loop {
         match client.batch_execute(statements::CREATE_ROLES).await {
+            Ok(()) => return Ok(true),
+            Err(error) if error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE) => return Ok(false),
             Err(error) if tries < 50 && is_race(&error) => {
                 tries += 1;
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(5..50))).await;
             }
-            done => return done.map_err(|error| Error::from(error).about("the group roles")),
+            Err(error) => return Err(Error::from(error).about("the group roles")),
         }
     }
 }

@@ -129,3 +129,18 @@ async fn whoever_waits_too_long_learns_for_whom() {
     assert!(error.to_string().contains("application_name \"somebody\""), "{error}");
     assert_eq!(check(&client).await.expect("nothing is there"), Status::Absent);
 }
+
+#[test]
+fn servers_that_will_not_do_are_refused_with_a_remedy() {
+    let good = || Place { version: 150_000, lock_timeout: LOCK_TIMEOUT.to_owned(), ..Place::default() };
+    suitable(&good()).expect("it will do");
+    for (place, expected) in [
+        (Place { standby: true, ..good() }, "a standby"),
+        (Place { version: 130_011, ..good() }, "PostgreSQL 13"),
+        (Place { lock_timeout: "0".to_owned(), ..good() }, "settings do not reach the server"),
+    ] {
+        let error = suitable(&place).expect_err("it will not do");
+        assert_eq!(error.kind(), ErrorKind::Unsuitable);
+        assert!(error.to_string().contains(expected) && error.remedy().is_some(), "{error}");
+    }
+}

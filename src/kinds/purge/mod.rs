@@ -60,9 +60,12 @@ impl Kind for Purge {
             nature: Nature::Destructive,
             params: params::TABLE,
             example: "[jobs.audit-logs]\n\
-                      kind = \"purge\"\n\
                       schedule = \"daily 03:00\"\n\
-                      params = { table = \"audit_log\", by = \"created_at\", retention = \"1 year\" }\n",
+                      \n\
+                      [jobs.audit-logs.purge]\n\
+                      table = \"audit_log\"\n\
+                      by = \"created_at\"\n\
+                      retention = \"1 year\"\n",
         }
     }
 

@@ -65,6 +65,11 @@ impl Pace {
         }
     }
 
+    /// How much of the database it may take.
+    pub fn pacing(&self) -> Pacing {
+        self.pacing
+    }
+
     /// What the next batch takes, in units.
     pub fn size(&self) -> u64 {
         self.size.max(1.0) as u64

@@ -79,6 +79,11 @@ pub struct Sql<'a> {
 }
 
 impl<'a> Sql<'a> {
+    /// With a row in answer to each that was affected.
+    pub fn returning(self) -> Self {
+        self.add(" RETURNING 1")
+    }
+
     fn new(text: &str) -> Self {
         Sql { text: text.to_owned(), values: Vec::new() }
     }
@@ -109,7 +114,7 @@ impl Scope {
         let sql = Sql::new("DELETE FROM ").add(&self.table.0).add(" WHERE ");
         let (limit, locking) = match form {
             Form::Whole => {
-                return self.eligible_in(sql, cutoff, range).add(" RETURNING 1");
+                return self.eligible_in(sql, cutoff, range);
             }
             Form::Some(limit) => (limit as &(dyn ToSql + Sync), ""),
             Form::Unlocked(limit) => (limit as &(dyn ToSql + Sync), " FOR UPDATE SKIP LOCKED"),
@@ -121,7 +126,7 @@ impl Scope {
         let sql = sql.add(open).add(&self.table.0).add(" WHERE ");
         let sql =
             self.eligible_in(sql, cutoff, range).add(" LIMIT ").bind(limit, "bigint").add(locking).add(close);
-        self.eligible_in(sql, cutoff, range).add(" RETURNING 1")
+        self.eligible_in(sql, cutoff, range)
     }
 
     /// Counts what is eligible in a range.
@@ -296,7 +301,7 @@ mod tests {
         assert_eq!(
             sql.text,
             "DELETE FROM app.\"Log\" WHERE at >= $1::timestamptz AND at < $2::timestamptz AND at < $3::timestamptz \
-             AND (a OR tenant_id = $4::bigint -- all\n) RETURNING 1"
+             AND (a OR tenant_id = $4::bigint -- all\n)"
         );
         assert_eq!(sql.values.len(), 4);
     }
@@ -307,7 +312,7 @@ mod tests {
         assert_eq!(
             scope.delete(Some(&CUTOFF), &BLOCKS, &Form::Whole).text,
             "DELETE FROM app.\"Log\" WHERE ctid >= $1::tid AND ctid < $2::tid AND (at < $3::timestamptz) IS TRUE \
-             AND (a OR b\n) IS TRUE RETURNING 1"
+             AND (a OR b\n) IS TRUE"
         );
     }
 
@@ -321,7 +326,7 @@ mod tests {
 
     #[test]
     fn no_cutoff_is_nothing_to_delete() {
-        assert!(scope("").delete(None, &BLOCKS, &Form::Whole).text.ends_with("AND false RETURNING 1"));
-        assert!(scope("a").delete(None, &AGES, &Form::Whole).text.ends_with("AND false RETURNING 1"));
+        assert!(scope("").delete(None, &BLOCKS, &Form::Whole).text.ends_with("AND false"));
+        assert!(scope("a").delete(None, &AGES, &Form::Whole).text.ends_with("AND false"));
     }
 }

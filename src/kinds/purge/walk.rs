@@ -17,6 +17,7 @@ use super::{
     guard::number,
     moment::Moment,
     pace::{Pace, Patience},
+    params::Pacing,
     statement::{Form, Scope, Sql},
     walk_heap, walk_index,
 };
@@ -156,7 +157,7 @@ impl<'a> Walk<'a> {
         let mut form = step.form;
         loop {
             let sql = scope.delete(cutoff.as_ref(), &step.range, &form);
-            match context.batch(&sql.text, &sql.values, &after).await? {
+            match self.send(context, sql, &after).await? {
                 Batch::Committed { rows, took } => {
                     self.cursor = after;
                     if limit_of(form).is_some_and(|limit| rows < limit) {
@@ -170,6 +171,17 @@ impl<'a> Walk<'a> {
                     after.remember(step.range);
                 }
                 Batch::Undone(undone) => return self.back_off(context, undone).await,
+            }
+        }
+    }
+
+    /// In full pace, the quicker way; else the one that leaves the application alone whatever becomes of this process.
+    async fn send(&self, context: &mut RunContext, sql: Sql<'_>, after: &Cursor) -> Result<Batch, Stop> {
+        match self.pace.pacing() {
+            Pacing::Full => context.batch_in_two(&sql.text, &sql.values, after).await,
+            Pacing::Gentle => {
+                let sql = sql.returning();
+                context.batch(&sql.text, &sql.values, after).await
             }
         }
     }
@@ -249,7 +261,7 @@ impl<'a> Walk<'a> {
             let form = Form::Unlocked(self.rows_left());
             let sql = scope.delete(cutoff.as_ref(), &range, &form);
             let cursor = self.cursor.clone();
-            if let Batch::Committed { rows, took } = context.batch(&sql.text, &sql.values, &cursor).await? {
+            if let Batch::Committed { rows, took } = self.send(context, sql, &cursor).await? {
                 self.committed(context, 0, rows, took).await?;
             }
             let sql = scope.count_in(cutoff.as_ref(), &range);

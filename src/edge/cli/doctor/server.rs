@@ -37,7 +37,7 @@ pub(super) async fn check(client: &Client, connector: &Connector) -> Vec<Finding
 }
 
 async fn version(client: &Client) -> Result<Vec<Finding>> {
-    let row = row(client, statements::SERVER).await?;
+    let row = row(client, statements::CHECK_SERVER).await?;
     let (number, standby): (i32, bool) = (row.get(0), row.get(1));
     let text = format!("PostgreSQL {}.{}", number / 10_000, number % 10_000);
     let found = if number / 10_000 < SERVER_VERSION_MIN {
@@ -80,7 +80,7 @@ async fn run_session(connector: &Connector) -> Finding {
 
 async fn clock(client: &Client) -> Result<Vec<Finding>> {
     let before = Timestamp::now();
-    let there: Timestamp = row(client, statements::CLOCK).await?.get(0);
+    let there: Timestamp = row(client, statements::CHECK_SERVER).await?.get(2);
     let halfway = before + before.duration_until(Timestamp::now()) / 2;
     let skew = there.duration_since(halfway).as_secs_f64();
     let text = format!(
