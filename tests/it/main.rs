@@ -40,6 +40,9 @@ mod protocol_liveness;
 // Hooks, `sexton::testing`, resources, what a run is told.
 mod protocol_embedding;
 
+// Futures dropped after each number of polls, within a kind and around a whole run.
+mod protocol_cancel_safety;
+
 // Replicas as processes, with a purge: killed, frozen, drained, ended at each failpoint.
 mod protocol_process;
 
