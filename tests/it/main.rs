@@ -10,6 +10,9 @@ mod support;
 // Sessions opened as libpq users say where.
 mod conninfo;
 
+// Migrations, the file, apply and init.
+mod config;
+
 // What can be read off the migrated schema: statements, comments, rights.
 mod protocol_schema;
 
