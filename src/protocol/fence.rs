@@ -1,6 +1,6 @@
 //! The fenced transaction: the one way in which a run's work is committed.
 //!
-//! [`Held`] is a claim together with the session that holds its lock. Each batch ends with `sexton.fence(…)`, which
+//! `Held` is a claim together with the session that holds its lock. Each batch ends with `sexton.fence(…)`, which
 //! commits the batch's progress with its effect or takes the effect back. The fence comes last, not first: the job's
 //! row is share-locked only from the fence to the commit, so an operator never waits for a batch (measured on the
 //! prototype: `kill()` returned in 2 ms during a batch of 1 s).
