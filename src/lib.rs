@@ -27,6 +27,7 @@ pub mod failpoint;
 pub mod statements;
 pub mod protocol;
 pub mod kind;
+pub mod kinds;
 pub mod runner;
 pub mod testing;
 #[cfg(feature = "cli")]
@@ -34,3 +35,12 @@ pub mod edge;
 
 pub use error::{Error, ErrorKind, Result};
 pub use kind::Registry;
+
+impl Registry {
+    /// Knows the kinds that are built in.
+    pub fn with_builtins() -> Self {
+        let mut registry = Registry::new();
+        registry.add(kinds::reset::Reset);
+        registry
+    }
+}

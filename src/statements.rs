@@ -17,12 +17,14 @@ macro_rules! statements {
 statements! {
     ACCEPT = "accept";
     CLAIM = "claim";
+    DONE_BEFORE = "done_before";
     FENCE = "fence";
     FINISH = "finish";
     HORIZON = "horizon";
     INSTALLATION = "installation";
     JOB_FOR_RUN = "job_for_run";
     LAST_RUN = "last_run";
+    LIMIT_STATEMENTS = "limit_statements";
     LISTEN = "listen";
     MARK_SESSION = "mark_session";
     NOTE_PROGRESS = "note_progress";
@@ -33,6 +35,8 @@ statements! {
     PRUNE = "prune";
     REJECT = "reject";
     REPLICA_START = "replica_start";
+    RESET_CUTOFF = "reset_cutoff";
+    RESET_TARGET = "reset_target";
     RESOURCE_LOCK = "resource_lock";
     RUN_NOW = "run_now";
     RUN_SESSION_SETTINGS = "run_session_settings";

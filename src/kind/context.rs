@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio_postgres::{
-    Row,
+    Row, Statement,
     types::{ToSql, Type},
 };
 use tokio_util::sync::CancellationToken;
@@ -166,6 +166,31 @@ impl RunContext {
     ) -> Result<Vec<Row>, Stop> {
         self.stop_if_draining()?;
         self.held.query_typed(sql, params).await
+    }
+
+    /// Has the server parse a statement without executing it: which types its parameters and columns have.
+    ///
+    /// # Errors
+    /// As [`RunContext::query`].
+    ///
+    /// # Cancel safety
+    /// As [`RunContext::query`].
+    pub async fn describe(&mut self, sql: &str) -> Result<Statement, Stop> {
+        self.stop_if_draining()?;
+        self.held.describe(sql).await
+    }
+
+    /// Sets how long a statement of this run may take from now on; `None` is the default of run sessions again
+    /// (5 minutes). Whoever sets it also sets it back, since the run's end is written on the same session; hence it
+    /// works during a shutdown too.
+    ///
+    /// # Errors
+    /// If the session is lost.
+    ///
+    /// # Cancel safety
+    /// As [`RunContext::query`].
+    pub async fn limit_statements(&mut self, limit: Option<Duration>) -> Result<(), Stop> {
+        self.held.limit_statements(limit).await
     }
 
     /// One batch as one statement and one transaction, the best kind of batch: `effect` is an INSERT, UPDATE or DELETE

@@ -8,6 +8,9 @@ mod context;
 mod describe;
 mod registry;
 mod report;
+pub mod inputs;
+pub mod interval;
+pub mod sql;
 
 pub use context::{Options, RunContext};
 pub use describe::{Description, Nature, Param};

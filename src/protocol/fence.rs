@@ -14,14 +14,14 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::{
-    Row,
+    Row, Statement,
     types::{ToSql, Type},
 };
 
 use super::{
     claim::Claim,
     run::{Stop, StopReason},
-    session::RunSession,
+    session::{RunSession, STATEMENT_TIMEOUT},
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -128,6 +128,19 @@ impl Held {
         let rows = self.session.client().query_typed(sql, params).await;
         self.state = Transaction::None;
         Ok(rows?)
+    }
+
+    pub(crate) async fn describe(&mut self, sql: &str) -> Result<Statement, Stop> {
+        self.settle_abandoned().await?;
+        self.state = Transaction::InDoubt;
+        let statement = self.session.client().prepare(sql).await;
+        self.state = Transaction::None;
+        Ok(statement?)
+    }
+
+    pub(crate) async fn limit_statements(&mut self, limit: Option<Duration>) -> Result<(), Stop> {
+        let limit = limit.unwrap_or(STATEMENT_TIMEOUT).as_millis().max(1).to_string();
+        self.query(statements::LIMIT_STATEMENTS, &[&limit]).await.map(drop)
     }
 
     /// One autocommit statement: the effect as a CTE, the fence over its count.

@@ -15,6 +15,9 @@ use crate::{
     statements,
 };
 
+/// How long a statement of a run may take, unless the run says otherwise.
+pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(300);
+
 /// How long the server lets a run session be idle before it ends it: the bound on how long a frozen or unreachable
 /// replica can keep its jobs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +51,7 @@ impl Settings {
             ("plan_cache_mode", "force_custom_plan".to_owned()),
             // Below deadlock_timeout, so that the application is never the victim of a deadlock with us.
             ("lock_timeout", "200ms".to_owned()),
-            ("statement_timeout", "5min".to_owned()),
+            ("statement_timeout", format!("{}ms", STATEMENT_TIMEOUT.as_millis())),
             ("idle_session_timeout", idle.clone()),
             ("idle_in_transaction_session_timeout", idle),
             ("client_connection_check_interval", "2s".to_owned()),

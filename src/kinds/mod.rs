@@ -1,0 +1,3 @@
+//! The built-in kinds. Each uses only what a user's own crate could: `crate::kind`, and its statements.
+
+pub mod reset;
