@@ -36,6 +36,8 @@ statements! {
     REJECT = "reject";
     REPLICA_START = "replica_start";
     RESET_CUTOFF = "reset_cutoff";
+    RESET_ROLE = "reset_role";
+    RESET_SESSION = "reset_session";
     RESET_TARGET = "reset_target";
     RESOURCE_LOCK = "resource_lock";
     RUN_NOW = "run_now";
@@ -43,6 +45,12 @@ statements! {
     SCAN = "scan";
     SERVER = "server";
     SKIP = "skip";
+    SQL_CALL = "sql_call";
+    SQL_DISCARD = "sql_discard";
+    SQL_LIMITS = "sql_limits";
+    SQL_READ_ONLY = "sql_read_only";
+    SQL_RIGHTS = "sql_rights";
+    SQL_TRAMPOLINE = "sql_trampoline";
     TRY_LOCK = "try_lock";
     UNLOCK = "unlock";
     WHERE_AM_I = "where_am_i";

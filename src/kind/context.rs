@@ -14,9 +14,12 @@ use uuid::Uuid;
 
 use crate::{
     error::{Error, ErrorKind},
+    kind::watch::Watch,
     protocol::{
+        connect::Connector,
         fence::{Batch, FencedTransaction, Held},
         run::{Mode, Stop},
+        watch::Watcher,
     },
 };
 
@@ -50,6 +53,8 @@ pub struct Options {
 /// What a run is for and by which it acts. Owned by the runner, lent to the kind.
 pub struct RunContext {
     pub(crate) held: Held,
+    /// For sessions besides the run's own; see [`RunContext::watch`].
+    pub(crate) connector: Connector,
     pub(crate) drain: CancellationToken,
     pub(crate) options: Options,
     pub(crate) inputs: BTreeMap<String, Value>,
@@ -226,6 +231,11 @@ impl RunContext {
     pub async fn begin(&mut self) -> Result<FencedTransaction<'_>, Stop> {
         self.stop_before_batch()?;
         self.held.begin().await
+    }
+
+    /// An eye on this run, for statements that may take longer than a person who cancels it wants to wait.
+    pub fn watch(&self) -> Watch {
+        Watch::new(Watcher::of(&self.held, self.connector.clone()))
     }
 
     /// Stores a position without an effect.

@@ -22,6 +22,16 @@ pub enum Piece {
     Input(String),
 }
 
+impl Piece {
+    /// The name of the input, if it is one.
+    pub fn input(&self) -> Option<&str> {
+        match self {
+            Piece::Input(name) => Some(name),
+            Piece::Sql(_) => None,
+        }
+    }
+}
+
 /// Cuts SQL at its inputs.
 ///
 /// # Errors
@@ -87,8 +97,8 @@ fn closed(rest: &str, quote: char, backslash: bool) -> Option<usize> {
     None
 }
 
-/// Comments nest.
-fn comment(rest: &str) -> Option<usize> {
+/// The length of the comment `/* … */` that the text begins with; comments nest. `None` if it is not closed.
+pub fn comment(rest: &str) -> Option<usize> {
     let (mut depth, mut at) = (0_usize, 0);
     let bytes = rest.as_bytes();
     while at + 1 < bytes.len() {
@@ -179,6 +189,15 @@ impl Input {
         match input.to_sql(ty, &mut BytesMut::new()) {
             Ok(_) => Ok(input),
             Err(error) => Err(format!("{} is no {type_name}: {error}", input.value)),
+        }
+    }
+
+    /// Its value as the database would read it from text; `None` is NULL.
+    pub fn to_text(&self) -> Option<String> {
+        match &self.value {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            other => Some(other.to_string()),
         }
     }
 

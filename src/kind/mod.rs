@@ -8,6 +8,7 @@ mod context;
 mod describe;
 mod registry;
 mod report;
+mod watch;
 pub mod inputs;
 pub mod interval;
 pub mod sql;
@@ -16,6 +17,7 @@ pub use context::{Options, RunContext};
 pub use describe::{Description, Nature, Param};
 pub use registry::{Kind, ParamError, Registered, Registry};
 pub use report::{ComeBack, Report, Stopped};
+pub use watch::Watch;
 
 pub use crate::protocol::fence::{Batch, FencedTransaction, Undone};
 pub use crate::protocol::run::{Mode, Stop, StopReason};

@@ -12,6 +12,7 @@ use super::{
     RunContext, Stop,
     inputs::{Input, Piece},
 };
+use crate::error::Error;
 
 /// SQL that stands for itself wherever it is put: quoted by the server, or in parentheses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +86,11 @@ impl<'a> Sql<'a> {
     }
 }
 
+/// Whether the server found fault with a text, and not with the circumstances (a lock, a timeout).
+pub fn is_about_the_text(error: &Error) -> bool {
+    error.sqlstate().is_some_and(|code| ["0A", "22", "3F", "42"].contains(&&code[..2]))
+}
+
 /// Has the server judge an author's text: whether it is one expression over the columns of `table`. Returns its type.
 /// What closes our parenthesis early does not fit into a bracket as well, hence more than one probe. `param` is where
 /// the text stands.
@@ -109,7 +115,7 @@ pub async fn expression_type(
     let mut found = None;
     for probe in probes {
         let statement = match context.describe(&probe).await {
-            Err(Stop::Failed(error)) if error.sqlstate().is_some() => {
+            Err(Stop::Failed(error)) if is_about_the_text(&error) => {
                 let reason = format!("params.{param}: {error}, in: {}", text.trim());
                 return Err(Stop::refused(reason, "edit the job"));
             }

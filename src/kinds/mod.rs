@@ -1,3 +1,4 @@
 //! The built-in kinds. Each uses only what a user's own crate could: `crate::kind`, and its statements.
 
 pub mod reset;
+pub mod sql;

@@ -20,6 +20,7 @@ use tokio_postgres::{
 
 use super::{
     claim::Claim,
+    connect::Canceler,
     run::{Stop, StopReason},
     session::{RunSession, STATEMENT_TIMEOUT},
 };
@@ -195,6 +196,11 @@ impl Held {
     pub(crate) async fn note_progress(&mut self, progress: &Value) -> Result<(), Stop> {
         let run = self.claim.run_id;
         self.query(statements::NOTE_PROGRESS, &[&run, progress]).await.map(drop)
+    }
+
+    /// For `protocol::watch`: cancels what the session executes.
+    pub(super) fn canceler(&self) -> Canceler {
+        self.session.canceler().clone()
     }
 
     /// Access for `protocol::resource`, which takes locks on this session.

@@ -122,6 +122,7 @@ fn prepare(shared: &Shared, job: &Job, held: Held) -> (RunContext, Result<(), St
     let now = shared.now.unwrap_or(held.claim().claimed_at);
     let context = RunContext {
         held,
+        connector: shared.connector.clone(),
         drain: shared.shutdown.drain.clone(),
         options: options.unwrap_or_default(),
         inputs,
@@ -228,7 +229,9 @@ fn log_stop(info: &RunInfo<'_>, stop: &Stop) {
         Stop::Lost(error) => tracing::warn!(job = info.job, run = %info.run_id, %error, "run.lost"),
         Stop::Unhealthy(error) => tracing::warn!(job = info.job, run = %info.run_id, %error, "run.unhealthy"),
         Stop::Drained => tracing::info!(job = info.job, run = %info.run_id, "run.released"),
-        Stop::Failed(error) => tracing::warn!(job = info.job, run = %info.run_id, %error, "run.failed"),
+        Stop::Failed(error) | Stop::Unexpected { error, .. } => {
+            tracing::warn!(job = info.job, run = %info.run_id, %error, "run.failed");
+        }
         Stop::TimedOut => tracing::warn!(job = info.job, run = %info.run_id, "run.timed_out"),
         Stop::Refused { reason, .. } => {
             tracing::warn!(job = info.job, run = %info.run_id, reason, "run.refused")

@@ -12,3 +12,6 @@ mod descriptions;
 
 // Rows stuck in a state.
 mod reset;
+
+// One statement: rights, the sandbox, health checks, repetition.
+mod sql;

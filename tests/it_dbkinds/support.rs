@@ -2,9 +2,12 @@
 //!
 //! What is easy to get wrong: roles belong to the server and not to a database, so each test names its own.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU32, Ordering},
+use std::{
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -20,6 +23,9 @@ use tokio_postgres::{
 };
 
 const TEMPLATE: &str = "migrated";
+
+/// The most that anything in these tests may take. Reaching it is a failure.
+const CAP: Duration = Duration::from_secs(60);
 
 /// A database with the schema, and a session to it as superuser.
 pub struct Db {
@@ -58,6 +64,16 @@ impl Db {
     pub async fn get<T: FromSqlOwned>(&self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> T {
         let row = self.client.query_one(sql, params).await;
         row.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
+    }
+
+    /// Waits until a query says true.
+    pub async fn until(&self, what: &str, sql: &str) {
+        let wait = async {
+            while !self.get::<bool>(sql, &[]).await {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(tokio::time::timeout(CAP, wait).await.is_ok(), "{what}: it did not come to be");
     }
 
     /// Inserts a manual job.

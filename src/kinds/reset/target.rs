@@ -13,7 +13,7 @@ use super::{
 use crate::{
     kind::{
         RunContext, Stop, inputs,
-        sql::{Quoted, expression_type},
+        sql::{Quoted, Sql, expression_type, is_about_the_text},
     },
     statements,
 };
@@ -174,7 +174,7 @@ fn clock_of(param: &str, ty: &str) -> Result<Clock, Stop> {
 /// Has the server judge the predicate and the values.
 async fn judge(context: &mut RunContext, stuck: &Stuck) -> Result<(), Stop> {
     if !stuck.predicate.is_empty() {
-        let text = crate::kind::sql::Sql::default().pieces(&stuck.predicate, &stuck.inputs).text;
+        let text = Sql::default().pieces(&stuck.predicate, &stuck.inputs).text;
         let ty = expression_type(context, &stuck.table, "where", &text).await?;
         if ty != Type::BOOL {
             return Err(Stop::refused(format!("params.where: is of type {ty}, not boolean"), "edit the job"));
@@ -182,7 +182,7 @@ async fn judge(context: &mut RunContext, stuck: &Stuck) -> Result<(), Stop> {
     }
     let probe = stuck.probe();
     match context.query(&probe.text, &probe.values).await {
-        Err(Stop::Failed(error)) if error.sqlstate().is_some() => {
+        Err(Stop::Failed(error)) if is_about_the_text(&error) => {
             let column = stuck.state.name.as_str();
             let reason = format!(
                 "params.from, params.to or params.set: {error}; {column} is of type {}",
