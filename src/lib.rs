@@ -40,7 +40,7 @@ impl Registry {
     /// Knows the kinds that are built in.
     pub fn with_builtins() -> Self {
         let mut registry = Registry::new();
-        registry.add(kinds::reset::Reset).add(kinds::sql::Statement);
+        registry.add(kinds::reset::Reset).add(kinds::sql::Statement).add(kinds::upkeep::Upkeep);
         registry
     }
 }

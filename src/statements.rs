@@ -24,6 +24,7 @@ statements! {
     INSTALLATION = "installation";
     JOB_FOR_RUN = "job_for_run";
     LAST_RUN = "last_run";
+    LIMIT_SESSION = "limit_session";
     LIMIT_STATEMENTS = "limit_statements";
     LISTEN = "listen";
     MARK_SESSION = "mark_session";
@@ -53,5 +54,12 @@ statements! {
     SQL_TRAMPOLINE = "sql_trampoline";
     TRY_LOCK = "try_lock";
     UNLOCK = "unlock";
+    UPKEEP_DEBRIS = "upkeep_debris";
+    UPKEEP_INDEX = "upkeep_index";
+    UPKEEP_INDEXES = "upkeep_indexes";
+    UPKEEP_MATVIEW = "upkeep_matview";
+    UPKEEP_SIZE = "upkeep_size";
+    UPKEEP_TABLES = "upkeep_tables";
+    VACUUM_STATE = "vacuum_state";
     WHERE_AM_I = "where_am_i";
 }

@@ -60,6 +60,8 @@ pub struct RunContext {
     pub(crate) inputs: BTreeMap<String, Value>,
     pub(crate) input_types: BTreeMap<String, String>,
     pub(crate) now: Timestamp,
+    /// When the job's `timeout` is over; `None` if never.
+    pub(crate) ends: Option<tokio::time::Instant>,
     pub(crate) batches_left: Option<u64>,
 }
 
@@ -350,7 +352,7 @@ impl RunContext {
         self.stop_if_draining()
     }
 
-    fn stop_if_draining(&self) -> Result<(), Stop> {
+    pub(super) fn stop_if_draining(&self) -> Result<(), Stop> {
         if self.drain.is_cancelled() { Err(Stop::Drained) } else { Ok(()) }
     }
 }

@@ -2,3 +2,4 @@
 
 pub mod reset;
 pub mod sql;
+pub mod upkeep;

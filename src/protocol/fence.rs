@@ -160,7 +160,7 @@ impl Held {
         self.state = Transaction::InDoubt;
         let statement = match self.session.prepare(&sql, &[]).await {
             Ok(statement) => statement,
-            Err(error) => return self.undone(error),
+            Err(error) => return self.undone(error).map(Batch::Undone),
         };
         let started = Instant::now();
         let answer = self.session.client().query_one(&statement, &all).await;
@@ -172,7 +172,21 @@ impl Held {
                 self.advance(cursor);
                 Ok(Batch::Committed { rows: row.get::<_, i64>(0).unsigned_abs(), took })
             }
-            Err(error) => self.undone(error),
+            Err(error) => self.undone(error).map(Batch::Undone),
+        }
+    }
+
+    /// A statement that cannot run in a transaction; why it was undone, if it was.
+    pub(crate) async fn unfenced(&mut self, sql: &str) -> Result<Option<Undone>, Stop> {
+        self.settle_abandoned().await?;
+        self.state = Transaction::InDoubt;
+        let answer = self.session.client().query_typed(sql, &[]).await;
+        match answer {
+            Ok(_) => {
+                self.state = Transaction::None;
+                Ok(None)
+            }
+            Err(error) => self.undone(error).map(Some),
         }
     }
 
@@ -215,12 +229,12 @@ impl Held {
     }
 
     /// Tells contention, after which the server has rolled back, from the end of the run.
-    fn undone(&mut self, error: tokio_postgres::Error) -> Result<Batch, Stop> {
+    fn undone(&mut self, error: tokio_postgres::Error) -> Result<Undone, Stop> {
         if error.as_db_error().is_some() {
             self.state = Transaction::None;
         }
         match contention(&error) {
-            Some(undone) => Ok(Batch::Undone(undone)),
+            Some(undone) => Ok(undone),
             None => Err(error.into()),
         }
     }

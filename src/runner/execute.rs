@@ -131,9 +131,14 @@ fn prepare(shared: &Shared, job: &Job, held: Held) -> (RunContext, Result<(), St
             .filter_map(|(name, kind)| Some((name, kind.as_str()?.to_owned())))
             .collect(),
         now,
+        ends: tokio::time::Instant::now().checked_add(timeout(job)),
         batches_left: shared.kill_after_batches,
     };
     (context, refusal.map_or(Ok(()), Err))
+}
+
+fn timeout(job: &Job) -> Duration {
+    Duration::try_from(job.timeout).unwrap_or(Duration::MAX)
 }
 
 /// Lets the kind work until it is done, its time is over, or this process must end at once. Contains its panics.
@@ -143,12 +148,11 @@ async fn work(
     context: &mut RunContext,
     kind: &Registered,
 ) -> Result<Report, Stop> {
-    let timeout = Duration::try_from(job.timeout).unwrap_or(Duration::MAX);
     let work = AssertUnwindSafe(kind.run(context, job.params.clone())).catch_unwind();
     tokio::select! {
         biased;
         () = shared.shutdown.at_once.cancelled() => Err(Stop::Drained),
-        () = tokio::time::sleep(timeout) => Err(Stop::TimedOut),
+        () = tokio::time::sleep(timeout(job)) => Err(Stop::TimedOut),
         ended = work => ended.unwrap_or_else(|panic| Err(Stop::Failed(panicked(&*panic)))),
     }
 }

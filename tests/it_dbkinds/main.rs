@@ -15,3 +15,6 @@ mod reset;
 
 // One statement: rights, the sandbox, health checks, repetition.
 mod sql;
+
+// VACUUM and what is CONCURRENTLY: what is picked, passed over, cancelled, left behind and mended.
+mod upkeep;

@@ -36,10 +36,15 @@ pub struct Db {
 impl Db {
     /// A new one on the server that all tests share.
     pub async fn new() -> Db {
+        Self::on(server()).await
+    }
+
+    /// A new one on this server.
+    pub async fn on(server: &Cluster) -> Db {
         static COUNT: AtomicU32 = AtomicU32::new(1);
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        server().create_database_from(TEMPLATE, &name).await.unwrap();
-        let config = server().config(&name);
+        server.create_database_from(TEMPLATE, &name).await.unwrap();
+        let config = server.config(&name);
         Db { client: open(&config).await, config }
     }
 
@@ -116,13 +121,18 @@ async fn open(config: &Config) -> Client {
 fn server() -> &'static Cluster {
     static SERVER: OnceLock<Cluster> = OnceLock::new();
     SERVER.get_or_init(|| {
-        let start = || tokio::runtime::Runtime::new().unwrap().block_on(start());
+        let start = || tokio::runtime::Runtime::new().unwrap().block_on(own_server(&[]));
         std::thread::spawn(start).join().expect("a private server starts")
     })
 }
 
-async fn start() -> Cluster {
-    let cluster = Cluster::builder().without_fsync().setting("max_connections", "200").start().await.unwrap();
+/// A server with settings of its own, and the template.
+pub async fn own_server(settings: &[(&str, &str)]) -> Cluster {
+    let mut builder = Cluster::builder().without_fsync().setting("max_connections", "200");
+    for (name, value) in settings {
+        builder = builder.setting(*name, *value);
+    }
+    let cluster = builder.start().await.unwrap();
     let session = open(&cluster.config("postgres")).await;
     session.batch_execute("CREATE ROLE sexton_runner NOLOGIN").await.unwrap();
     cluster.create_database(TEMPLATE).await.unwrap();
