@@ -135,15 +135,18 @@ CREATE TABLE sexton.job (
   CHECK (state = 'idle' OR occurrence IS NOT NULL)
 ) WITH (fillfactor = 70, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 
--- The only indexes besides the names': the scan for due jobs, and for those that a replica must validate and plan. State, version, run_id and holder stay out of
--- every index, so that each claim is a HOT update (measured on the prototype: 4 buffers a scan from 100 to
+-- The only indexes besides the names': the scan for due jobs, the pauses that end by themselves, and the jobs that a
+-- replica must validate and plan. State, version, run_id and holder stay out of every index, so that each claim is a
+-- HOT update (measured on the prototype: 4 buffers a scan from 100 to
 -- 1,000,000 jobs).
 CREATE INDEX job_due_at ON sexton.job (due_at);
+CREATE INDEX job_paused_until ON sexton.job (paused_until) WHERE paused_until IS NOT NULL;
 CREATE INDEX job_unplanned ON sexton.job (id)
   WHERE (NOT planned OR validated_revision IS DISTINCT FROM revision) AND invalid_reason IS NULL;
 
 COMMENT ON TABLE  sexton.job IS 'The jobs: what is to be done, when, and who does it now. Read it freely; write the columns of its definition, and leave the rest to the functions.';
 COMMENT ON INDEX  sexton.job_due_at IS 'The scan for due jobs.';
+COMMENT ON INDEX  sexton.job_paused_until IS 'Pauses that end by themselves.';
 COMMENT ON INDEX  sexton.job_unplanned IS 'New and edited jobs, which a replica must validate and plan.';
 COMMENT ON COLUMN sexton.job.id IS 'Never used again, so that history stays readable after a job is gone.';
 COMMENT ON COLUMN sexton.job.name IS 'Unique and safe in URLs; the functions take it.';

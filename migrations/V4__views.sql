@@ -113,7 +113,8 @@ BEGIN
     WHEN j.attempt > 0 THEN format('Attempt %s ended as %s (%s); the next is due at %s.', j.attempt, last.state, last.error, j.due_at)
     WHEN j.due_at > clock_timestamp() THEN format('It is not due before %s.', j.due_at AT TIME ZONE j.time_zone || ' ' || j.time_zone)
     ELSE format('It is due since %s and waits for a free slot.', j.due_at) END
-    || CASE WHEN last.state = 'refused' THEN ' The last run was refused: ' || last.error ELSE '' END
+    || CASE WHEN last.state = 'refused' AND j.state = 'idle' AND j.approved_rows IS NULL
+            THEN ' The last run was refused: ' || last.error ELSE '' END
     || CASE WHEN j.approved_rows IS NOT NULL THEN
          format(' Its next run may delete up to %s rows, approved by %s.', j.approved_rows, j.approved_by) ELSE '' END
     || CASE WHEN j.kind = 'purge' AND j.armed_revision IS DISTINCT FROM j.revision THEN

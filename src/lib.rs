@@ -22,6 +22,7 @@
 //! sends, one a file. In `src/`, each layer uses only those before it: `protocol` → `kind` → `kinds`, `runner` → `edge`.
 
 pub mod error;
+pub mod events;
 pub mod failpoint;
 #[doc(hidden)]
 pub mod statements;
@@ -30,17 +31,23 @@ pub mod kind;
 pub mod kinds;
 pub mod runner;
 pub mod testing;
-#[cfg(feature = "cli")]
+#[cfg(feature = "migrate")]
 pub mod edge;
 
+#[cfg(feature = "migrate")]
+pub use edge::migrate::run as migrate;
 pub use error::{Error, ErrorKind, Result};
 pub use kind::Registry;
 
 impl Registry {
-    /// Knows the kinds that are built in.
+    /// Knows the built-in kinds.
     pub fn with_builtins() -> Self {
         let mut registry = Registry::new();
-        registry.add(kinds::reset::Reset).add(kinds::sql::Statement).add(kinds::upkeep::Upkeep);
+        registry
+            .add(kinds::purge::Purge)
+            .add(kinds::reset::Reset)
+            .add(kinds::sql::Statement)
+            .add(kinds::upkeep::Upkeep);
         registry
     }
 }

@@ -4,5 +4,21 @@
 //! below the edge reads the environment or files by itself. What is easy to get wrong: an edge may import all but
 //! `kinds`, and nothing may import an edge.
 
+pub mod migrate;
+
+#[cfg(feature = "cli")]
 pub mod conninfo;
+#[cfg(feature = "cli")]
 pub mod cluster;
+#[cfg(feature = "cli")]
+pub mod telemetry;
+#[cfg(feature = "cli")]
+pub mod config;
+#[cfg(feature = "cli")]
+pub mod apply;
+#[cfg(feature = "cli")]
+pub mod init;
+#[cfg(feature = "cli")]
+pub mod cli;
+#[cfg(feature = "cli")]
+pub mod demo;

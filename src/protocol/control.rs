@@ -125,11 +125,10 @@ impl Control {
         let client = &self.session.client;
         let scan: [&(dyn ToSql + Sync); 2] = [&kinds, &most];
         let horizon: [&(dyn ToSql + Sync); 2] = [&kinds, &busy];
-        // Both leave before either is answered: one round trip.
-        let (jobs, horizon) = futures_util::try_join!(
-            client.query(statements::SCAN, &scan),
-            client.query_one(statements::HORIZON, &horizon),
-        )?;
+        // The horizon first: what comes due between the two statements is then beyond the horizon and in the scan. The
+        // other way round it would be in neither, and wait for the longest sleep.
+        let horizon = client.query_one(statements::HORIZON, &horizon).await?;
+        let jobs = client.query(statements::SCAN, &scan).await?;
         Ok(Snapshot {
             jobs: jobs.iter().map(Job::from_row).collect(),
             now: horizon.get(0),

@@ -180,13 +180,42 @@ impl Held {
     pub(crate) async fn unfenced(&mut self, sql: &str) -> Result<Option<Undone>, Stop> {
         self.settle_abandoned().await?;
         self.state = Transaction::InDoubt;
-        let answer = self.session.client().query_typed(sql, &[]).await;
-        match answer {
-            Ok(_) => {
-                self.state = Transaction::None;
-                Ok(None)
+        if let Err(error) = self.session.client().query_typed(sql, &[]).await {
+            return self.undone(error).map(Some);
+        }
+        self.state = Transaction::None;
+        Ok(None)
+    }
+
+    /// The effect, then the fence with the number of rows that the server counted: a transaction in two flights.
+    pub(crate) async fn batch_in_two(
+        &mut self,
+        effect: &str,
+        params: &[&(dyn ToSql + Sync)],
+        cursor: Value,
+    ) -> Result<Batch, Stop> {
+        self.settle_abandoned().await?;
+        failpoint!("batch.before");
+        self.state = Transaction::InDoubt;
+        let statement = match self.session.prepare(effect, &[]).await {
+            Ok(statement) => statement,
+            Err(error) => return self.undone(error).map(Batch::Undone),
+        };
+        let started = Instant::now();
+        let client = self.session.client();
+        let (begun, affected) =
+            futures_util::join!(client.batch_execute("BEGIN"), client.execute(&statement, params));
+        begun?;
+        let rows = match affected {
+            Ok(rows) => rows,
+            Err(error) => {
+                client.batch_execute("ROLLBACK").await?;
+                return self.undone(error).map(Batch::Undone);
             }
-            Err(error) => self.undone(error).map(Some),
+        };
+        match self.fence_and_commit(rows, cursor).await? {
+            Ok(()) => Ok(Batch::Committed { rows, took: started.elapsed() }),
+            Err(error) => self.undone(error).map(Batch::Undone),
         }
     }
 
@@ -196,6 +225,36 @@ impl Held {
         self.state = Transaction::Abandoned;
         self.session.client().batch_execute("BEGIN").await?;
         Ok(FencedTransaction { held: self })
+    }
+
+    /// Sends the fence and the COMMIT in one flight, with no client between the two. The inner error is the fence's:
+    /// the transaction is then rolled back.
+    async fn fence_and_commit(
+        &mut self,
+        rows: u64,
+        cursor: Value,
+    ) -> Result<Result<(), tokio_postgres::Error>, Stop> {
+        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+        let (job, version, run, seq) = (self.claim.job_id, self.claim.version, self.claim.run_id, self.seq);
+        let statement = self.session.prepare(statements::FENCE, &[]).await?;
+        failpoint!("batch.fence");
+        self.state = Transaction::InDoubt;
+        let client = self.session.client();
+        let params: [&(dyn ToSql + Sync); 7] = [&job, &version, &run, &OWN_PART, &seq, &rows, &cursor];
+        // Both leave before either is answered. If the fence raises, the COMMIT behind it is a ROLLBACK.
+        let (fenced, committed) =
+            futures_util::join!(client.query_one(&statement, &params), client.batch_execute("COMMIT"));
+        failpoint!("batch.committed");
+        if let Err(error) = fenced {
+            if error.as_db_error().is_some() && committed.is_ok() {
+                self.state = Transaction::None;
+            }
+            return Ok(Err(error));
+        }
+        committed?;
+        self.state = Transaction::None;
+        self.advance(cursor);
+        Ok(Ok(()))
     }
 
     pub(crate) async fn ping(&mut self) -> Result<(), Stop> {
@@ -304,34 +363,12 @@ impl FencedTransaction<'_> {
     /// # Cancel safety
     /// Dropping the future leaves it open whether the batch committed: the run is over on this replica.
     pub async fn commit(self, rows: u64, cursor: &impl Serialize) -> Result<(), Stop> {
-        let held = self.held;
         let cursor = serde_json::to_value(cursor).map_err(|cause| {
             Stop::Failed(
                 Error::new(ErrorKind::Invalid, "the cursor cannot be stored as JSON").caused_by(cause),
             )
         })?;
-        let rows = i64::try_from(rows).unwrap_or(i64::MAX);
-        let claim = &held.claim;
-        let (job, version, run, seq) = (claim.job_id, claim.version, claim.run_id, held.seq);
-        let statement = held.session.prepare(statements::FENCE, &[]).await?;
-        failpoint!("batch.fence");
-        held.state = Transaction::InDoubt;
-        let client = held.session.client();
-        let params: [&(dyn ToSql + Sync); 7] = [&job, &version, &run, &OWN_PART, &seq, &rows, &cursor];
-        // Both leave before either is answered. If the fence raises, the COMMIT behind it is a ROLLBACK.
-        let (fenced, committed) =
-            futures_util::join!(client.query_one(&statement, &params), client.batch_execute("COMMIT"));
-        failpoint!("batch.committed");
-        if let Err(error) = fenced {
-            if error.as_db_error().is_some() && committed.is_ok() {
-                held.state = Transaction::None;
-            }
-            return Err(error.into());
-        }
-        committed?;
-        held.state = Transaction::None;
-        held.advance(cursor);
-        Ok(())
+        Ok(self.held.fence_and_commit(rows, cursor).await??)
     }
 }
 

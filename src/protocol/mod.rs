@@ -64,6 +64,10 @@ pub mod fence;
 pub mod run;
 pub mod finish;
 pub mod resource;
+#[cfg(feature = "cli")]
+pub(crate) mod author;
+pub mod verbs;
+pub mod operate;
 pub(crate) mod watch;
 
 mod refusal;

@@ -29,6 +29,8 @@ use crate::{
 const SCAN_INTERVAL_MIN: Duration = Duration::from_millis(100);
 /// How long a decision that the database refused is left alone.
 const FAILED_PLANNING_WAIT: Duration = Duration::from_secs(1);
+/// More jobs than are ever due at once.
+const SCAN_ALL: i64 = 1_000_000;
 /// The first and the longest wait between two tries to reach the database; up to half as much again is added.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(1000));
 
@@ -102,7 +104,8 @@ impl Driver {
     async fn look(&mut self, control: &mut Control) -> Result<Duration> {
         control.forget_hints();
         let registration = &self.shared.registration;
-        let most = i64::from(registration.slots) * 4 + 32;
+        // Who runs a few jobs alone must find them behind all that is due before them.
+        let most = if self.shared.only.is_some() { SCAN_ALL } else { i64::from(registration.slots) * 4 + 32 };
         let busy: Vec<i64> = self.busy.iter().copied().collect();
         let snapshot = control.scan(&registration.kinds, &busy, most).await?;
         let install_id = control.installation().install_id;
@@ -118,7 +121,8 @@ impl Driver {
                 carried_out => carried_out?,
             }
         }
-        self.queue = plan.claims.into();
+        self.queue =
+            plan.claims.into_iter().filter(|job| self.shared.takes(&job.candidate.job_name)).collect();
         self.fill_slots();
         Ok(sleep)
     }

@@ -24,7 +24,7 @@ pub(crate) mod execute;
 pub mod hooks;
 pub(crate) mod plan;
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -84,6 +84,7 @@ pub struct RunnerBuilder {
     lease: Lease,
     drain_timeout: Duration,
     hook: Option<Hook>,
+    only: Option<BTreeSet<String>>,
     now: Option<Timestamp>,
     kill_after_batches: Option<u64>,
 }
@@ -143,6 +144,12 @@ impl RunnerBuilder {
         self
     }
 
+    /// Runs these jobs alone; others it still plans. Default: all of the kinds that it knows.
+    pub fn only(mut self, jobs: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.only = Some(jobs.into_iter().map(Into::into).collect());
+        self
+    }
+
     /// For [`crate::testing`].
     pub(crate) fn for_test(mut self, now: Option<Timestamp>, kill_after_batches: Option<u64>) -> Self {
         self.now = now;
@@ -162,6 +169,7 @@ impl RunnerBuilder {
             drain_timeout: self.drain_timeout,
             shutdown: Shutdown::default(),
             hook: self.hook,
+            only: self.only,
             now: self.now,
             kill_after_batches: self.kill_after_batches,
         };
@@ -193,6 +201,7 @@ impl Runner {
             lease: Lease::default(),
             drain_timeout: DRAIN_TIMEOUT,
             hook: None,
+            only: None,
             now: None,
             kill_after_batches: None,
         }
@@ -233,6 +242,8 @@ pub(crate) struct Shared {
     pub(crate) drain_timeout: Duration,
     pub(crate) shutdown: Shutdown,
     hook: Option<Hook>,
+    /// The jobs that it runs, if not all.
+    pub(crate) only: Option<BTreeSet<String>>,
     /// A test's clock, in place of the database's.
     pub(crate) now: Option<Timestamp>,
     /// A test's way to lose a run: its session is abandoned after that many batches.
@@ -240,6 +251,11 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// Whether this replica runs the job of this name.
+    pub(crate) fn takes(&self, job: &str) -> bool {
+        self.only.as_ref().is_none_or(|only| only.contains(job))
+    }
+
     fn tell(&self, event: &RunEvent<'_>) {
         if let Some(hook) = &self.hook {
             hook(event);

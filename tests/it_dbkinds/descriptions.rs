@@ -11,9 +11,8 @@ fn the_examples_of_the_kinds_validate() {
     for kind in registry.iter() {
         let example = kind.describe().example.parse::<toml::Table>();
         let file = example.unwrap_or_else(|error| panic!("{}: {error}", kind.name()));
-        for (name, job) in file["job"].as_table().expect("jobs by name") {
-            assert_eq!(job["kind"].as_str(), Some(kind.name()), "{name}");
-            let params = serde_json::to_value(&job["params"]).unwrap();
+        for (name, job) in file["jobs"].as_table().expect("jobs by name") {
+            let params = serde_json::to_value(&job[kind.name()]).unwrap();
             kind.check(&params).unwrap_or_else(|error| panic!("{name}: {error}"));
         }
     }

@@ -158,7 +158,7 @@ async fn count(context: &mut RunContext, stuck: &Stuck) -> Result<u64, Stop> {
 
 async fn done_before(context: &mut RunContext) -> Result<u64, Stop> {
     let run = context.run_id();
-    let rows = context.query(statements::DONE_BEFORE, &[&run]).await?;
+    let rows = context.query(statements::PURGE_DONE_BEFORE, &[&run]).await?;
     Ok(rows.first().map_or(0, |row| row.get::<_, i64>(0).unsigned_abs()))
 }
 

@@ -43,10 +43,10 @@ fn thousand() -> u64 {
 }
 
 /// A job of this kind, as a file has it.
-pub const EXAMPLE: &str = r#"[job.stuck-migrations]
-kind = "reset"
+pub const EXAMPLE: &str = r#"[jobs.stuck-migrations]
 schedule = "every 5m"
-[job.stuck-migrations.params]
+
+[jobs.stuck-migrations.reset]
 table = "app.migrations"
 column = "status"
 from = ["pending", "processing"]

@@ -74,20 +74,20 @@ impl Pacing {
 }
 
 /// Jobs of this kind, as a file has them.
-pub const EXAMPLE: &str = r#"[job.no-orphaned-invoices]
-kind = "sql"
+pub const EXAMPLE: &str = r#"[jobs.no-orphaned-invoices]
 schedule = "daily 06:00"
 run_as = "app_readonly"
-[job.no-orphaned-invoices.params]
+
+[jobs.no-orphaned-invoices.sql]
 statement = """
 SELECT i.id, i.customer_id FROM app.invoices i
 WHERE NOT EXISTS (SELECT FROM app.customers c WHERE c.id = i.customer_id)"""
 expect = "no rows"
 
-[job.forget-idempotency-keys]
-kind = "sql"
+[jobs.forget-idempotency-keys]
 schedule = "every 1h"
-[job.forget-idempotency-keys.params]
+
+[jobs.forget-idempotency-keys.sql]
 statement = """
 DELETE FROM app.idempotency_keys WHERE id IN (
   SELECT id FROM app.idempotency_keys WHERE expires_at < now() LIMIT 1000 FOR UPDATE SKIP LOCKED)"""

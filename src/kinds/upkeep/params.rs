@@ -79,19 +79,19 @@ pub struct Thresholds {
 }
 
 /// Jobs of this kind, as a file has them.
-pub const EXAMPLE: &str = r#"[job.nightly-upkeep]
-kind = "upkeep"
+pub const EXAMPLE: &str = r#"[jobs.nightly-upkeep]
 schedule = "daily 03:30"
-[job.nightly-upkeep.params]
+
+[jobs.nightly-upkeep.upkeep]
 actions = ["vacuum", "analyze", "reindex"]
 dead_rows = 50000
 vacuumed_before = "7 days"
 time_limit = "2h"
 
-[job.sales-by-day]
-kind = "upkeep"
+[jobs.sales-by-day]
 schedule = "every 1h"
-[job.sales-by-day.params]
+
+[jobs.sales-by-day.upkeep]
 refresh = ["app.sales_by_day"]
 create_indexes = [{ table = "app.audit_log", name = "audit_log_created_at", on = "(created_at)" }]
 "#;

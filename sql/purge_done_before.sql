@@ -1,6 +1,6 @@
--- Rows that earlier attempts for the same occurrence changed: those whose cursor this run may have inherited.
+-- Rows that earlier attempts for the same occurrence deleted: those whose cursor this run may have inherited.
 -- $1 run id. One row: the sum. It counts against limit_rows.
-SELECT coalesce(pg_catalog.sum(p.rows), 0)::bigint
+SELECT coalesce(sum(p.rows), 0)::bigint
   FROM sexton.run me
   JOIN sexton.run r ON r.job_id = me.job_id AND r.occurrence = me.occurrence AND r.revision = me.revision
                    AND r.mode = me.mode AND r.options = me.options AND r.inputs = me.inputs AND r.id <> me.id

@@ -1,0 +1,2 @@
+-- How many replicas are at work. No parameters. One row.
+SELECT count(*) FROM sexton.replicas WHERE alive

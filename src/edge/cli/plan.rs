@@ -1,0 +1,115 @@
+//! `sexton plan`: a dry run now, and its report for people.
+//!
+//! It takes the way of every run (the same statements, the same cutoff, no writes), in a replica within this process
+//! or wherever the job is taken, so that its answer is what a real run would find. What is easy to get wrong: it is
+//! a run, and stands in the history as one, in mode `dry`.
+
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::{
+    Context, Exit, format,
+    narrow::Narrow,
+    oneshot::{self, Done},
+    show,
+};
+use crate::{error::Result, protocol::operate::RunRow};
+
+/// What `plan` takes.
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    /// The job's name
+    job: String,
+    #[command(flatten)]
+    narrow: Narrow,
+}
+
+pub(super) async fn plan(context: &Context, args: &PlanArgs) -> Result<Exit> {
+    let mut narrow = args.narrow.clone();
+    narrow.dry_run = true;
+    let jobs = [args.job.clone()];
+    let done = oneshot::these(context, &jobs, &narrow, Duration::ZERO, 1).await?;
+    context.output.answer(&done, described)?;
+    Ok(done.exit())
+}
+
+fn described(done: &Done) -> String {
+    let mut text = String::new();
+    for run in &done.runs {
+        let plan = run.report.as_ref().and_then(|report| purge(&run.job, report));
+        text.push_str(&plan.unwrap_or_else(|| any(run)));
+        text.push_str(&format!("\n`sexton show {}` shows its report again.\n", run.id));
+    }
+    for held in &done.not_run {
+        text.push_str(&format!("{} cannot be planned now. {}\n", held.job, held.why));
+    }
+    text
+}
+
+/// The plan of any kind: its report as it is.
+fn any(run: &RunRow) -> String {
+    let mut text = match run.state.as_str() {
+        "succeeded" => format!("A run of {} now would do this; nothing was written.\n", run.job),
+        "refused" => format!("A run of {} now would be refused.\n", run.job),
+        state => format!("The dry run of {} ended as {state}.\n", run.job),
+    };
+    text.extend(run.error.iter().map(|error| format!("{error}\n")));
+    if let Some(report) = &run.report {
+        show::section(&mut text, "plan", report);
+    }
+    text
+}
+
+/// The plan of a purge, in the order in which one asks; `None` if this is no such report.
+fn purge(job: &str, report: &Value) -> Option<String> {
+    let (eligible, refusals) = (report.get("eligible")?.as_i64()?, report.get("would_refuse")?.as_array()?);
+    let of =
+        report["table_rows"].as_i64().map(|rows| format!(" of {}", format::count(rows))).unwrap_or_default();
+    let mut text = format!(
+        "A run of {job} now would delete {}{of} rows; nothing was written.\n",
+        format::count(eligible)
+    );
+    if !refusals.is_empty() {
+        text.push_str("But it would be refused:\n");
+    }
+    for refusal in refusals {
+        text.push_str(&format!("  {}\n", refusal["reason"].as_str().unwrap_or_default()));
+        text.extend(refusal["remedy"].as_str().map(|remedy| format!("  → {remedy}\n")));
+    }
+    text.push('\n');
+    let said = |name: &str| report[name].as_str().unwrap_or("-").to_owned();
+    text.push_str(&format!("cutoff    {} (retention {})\n", said("cutoff"), said("retention")));
+    text.push_str(&format!(
+        "ages      {} to {}\n",
+        show::leaf(&report["oldest"]),
+        show::leaf(&report["newest"])
+    ));
+    text.push_str(&format!("walk      {}: {}\n", said("walk"), said("walk_why")));
+    for (name, heading) in [("warnings", "warning"), ("missing_indexes", "missing")] {
+        for item in report[name].as_array().into_iter().flatten() {
+            text.push_str(&format!("{heading:<10}{}\n", show::leaf(item)));
+        }
+    }
+    Some(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_plan_of_a_purge_says_first_what_goes_and_what_refuses_it() {
+        let report = serde_json::json!({
+            "eligible": 256801, "table_rows": 300000, "cutoff": "2026-10-23T03:54:08Z", "retention": "30 days",
+            "oldest": "a", "newest": "b", "walk": "index", "walk_why": "because", "warnings": ["w"],
+            "missing_indexes": [], "would_refuse": [{"reason": "too much", "remedy": "arm it"}],
+        });
+        let text = purge("audit-logs", &report).expect("it is a purge's");
+        assert!(text.starts_with("A run of audit-logs now would delete 256,801 of 300,000 rows;"), "{text}");
+        assert!(text.contains("refused:\n  too much\n  → arm it\n"), "{text}");
+        assert!(text.contains("warning   w\n"), "{text}");
+        assert_eq!(purge("other", &serde_json::json!({"stopped": "drained"})), None);
+    }
+}

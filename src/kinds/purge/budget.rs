@@ -1,0 +1,99 @@
+//! The budgets: limits that end a run as succeeded, with work left for the next occurrence.
+//!
+//! Options of an occurrence narrow the params, never widen them. What is easy to get wrong: rows that an earlier
+//! attempt of the same occurrence deleted count too, or each takeover would begin the budget anew.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{interval::Limit, params::Params};
+use crate::kind::{Options, Stop, Stopped};
+
+/// The budgets in force.
+#[derive(Clone, Copy, Debug)]
+pub struct Budget {
+    rows: Option<u64>,
+    until: Option<Instant>,
+}
+
+impl Budget {
+    /// The narrower of params and options; `done` rows are used up already.
+    ///
+    /// # Errors
+    /// If the options cannot be read.
+    pub fn new(params: &Params, options: &Options, done: u64) -> Result<Self, Stop> {
+        let asked = match options.time_limit.as_deref().map(Limit::parse).transpose() {
+            Ok(limit) => limit,
+            Err(message) => {
+                return Err(Stop::refused(format!("option time_limit: {message}"), "write it such as 10m"));
+            }
+        };
+        let time = narrower(params.time_limit.map(|limit| limit.0), asked.map(|limit| limit.0));
+        let rows = narrower(params.limit_rows, options.limit_rows);
+        Ok(Budget { rows: rows.map(|rows| rows.saturating_sub(done)), until: time.map(from_now) })
+    }
+
+    /// Why the run must end, if it must, after so many rows.
+    pub fn spent(&self, deleted: u64) -> Option<Stopped> {
+        if self.rows.is_some_and(|rows| deleted >= rows) {
+            return Some(Stopped::LimitRows);
+        }
+        self.until.filter(|until| Instant::now() >= *until).map(|_| Stopped::TimeLimit)
+    }
+
+    /// Rows that may still go; `None` for no limit.
+    pub fn left(&self, deleted: u64) -> Option<u64> {
+        self.rows.map(|rows| rows.saturating_sub(deleted))
+    }
+
+    /// A rest, cut where the time is up.
+    pub fn rest(&self, time: Duration) -> Duration {
+        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+        left.map_or(time, |left| time.min(left))
+    }
+}
+
+fn from_now(time: Duration) -> Instant {
+    let now = Instant::now();
+    // What the clock cannot name is no limit that a run would meet.
+    now.checked_add(time).unwrap_or(now + Duration::from_secs(86_400 * 365))
+}
+
+fn narrower<T: Ord>(a: Option<T>, b: Option<T>) -> Option<T> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (a, b) => a.or(b),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn budget(limit_rows: Option<u64>, option: Option<u64>, done: u64) -> Budget {
+        let params = json!({"table": "t", "by": "at", "retention": "1 day", "limit_rows": limit_rows});
+        let params: Params = serde_json::from_value(params).expect("params");
+        let options = Options { limit_rows: option, ..Options::default() };
+        Budget::new(&params, &options, done).expect("a budget")
+    }
+
+    #[test]
+    fn options_only_narrow() {
+        assert_eq!(budget(Some(10), Some(50), 0).left(0), Some(10));
+        assert_eq!(budget(Some(10), Some(5), 0).left(0), Some(5));
+        assert_eq!(budget(None, Some(5), 0).left(0), Some(5));
+        assert_eq!(budget(None, None, 0).left(0), None);
+    }
+
+    #[test]
+    fn earlier_attempts_count() {
+        let budget = budget(Some(10), None, 7);
+        assert_eq!(
+            (budget.left(0), budget.spent(2), budget.spent(3)),
+            (Some(3), None, Some(Stopped::LimitRows))
+        );
+    }
+}

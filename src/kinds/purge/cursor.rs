@@ -1,0 +1,123 @@
+//! What a purge remembers from batch to batch, and from attempt to attempt.
+//!
+//! The cutoff and the walk are fixed by the first attempt of an occurrence, and stand here from before its first batch:
+//! a replica that takes over means the same rows. That there is a cursor at all says that the guards let the purge pass.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::moment::{Block, Moment};
+
+/// Where a purge stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cursor {
+    /// Rows older than this go; `None` for a purge without an age.
+    pub cutoff: Option<Cutoff>,
+    /// How far the walk is.
+    pub at: Place,
+    /// Where the heap ended when the walk began.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub end: Option<Block>,
+    /// Why this walk.
+    pub why: String,
+    /// Ranges where rows were locked; a patient pass visits them at the end.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub skipped: Vec<Range>,
+    /// Rows that were eligible when the first attempt began.
+    pub eligible: u64,
+    /// Whether these were counted, or estimated.
+    pub counted: bool,
+}
+
+/// The cutoff of an occurrence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cutoff {
+    /// The instant.
+    pub at: Timestamp,
+    /// The same, as the age column has it.
+    pub age: Moment,
+}
+
+/// The position of a walk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// Of the index walk: everything younger is still to do.
+    Age(Moment),
+    /// Of the heap walk: this block and all behind it are still to do.
+    Block(Block),
+}
+
+impl Place {
+    /// The walk's name.
+    pub fn walk(&self) -> &'static str {
+        match self {
+            Place::Age(_) => "index",
+            Place::Block(_) => "heap",
+        }
+    }
+}
+
+/// A part of a walk: from the first bound, inclusive, up to the second, exclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Range {
+    /// Of ages.
+    Ages(Moment, Moment),
+    /// Of blocks.
+    Blocks(Block, Block),
+}
+
+impl Range {
+    /// Where it ends, and the next begins.
+    pub fn end(&self) -> Place {
+        match self {
+            Range::Ages(_, to) => Place::Age(*to),
+            Range::Blocks(_, to) => Place::Block(*to),
+        }
+    }
+}
+
+impl Cursor {
+    /// More than this many ranges with locked rows are not told apart.
+    const SKIPPED_MOST: usize = 64;
+
+    /// Remembers a range for the patient pass. Beyond a number, the last ranges grow together: the pass then looks at
+    /// more than it must, but at nothing twice and at nothing less.
+    pub fn remember(&mut self, range: Range) {
+        if self.skipped.len() < Self::SKIPPED_MOST {
+            self.skipped.push(range);
+            return;
+        }
+        match (self.skipped.last_mut(), range) {
+            (Some(Range::Ages(_, to)), Range::Ages(_, end)) => *to = end.max(*to),
+            (Some(Range::Blocks(_, to)), Range::Blocks(_, end)) => *to = end.max(*to),
+            _ => self.skipped.push(range),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_ranges_grow_together() {
+        let mut cursor = Cursor {
+            cutoff: None,
+            at: Place::Block(Block(0)),
+            end: None,
+            why: String::new(),
+            skipped: Vec::new(),
+            eligible: 0,
+            counted: true,
+        };
+        for block in 0..200 {
+            cursor.remember(Range::Blocks(Block(block * 2), Block(block * 2 + 1)));
+        }
+        assert_eq!(cursor.skipped.len(), Cursor::SKIPPED_MOST);
+        assert_eq!(cursor.skipped.last(), Some(&Range::Blocks(Block(126), Block(399))));
+        let text = serde_json::to_string(&cursor).expect("a cursor is JSON");
+        assert_eq!(serde_json::from_str::<Cursor>(&text).expect("and comes back"), cursor);
+    }
+}

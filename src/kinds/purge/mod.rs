@@ -1,0 +1,211 @@
+//! The kind `purge`: deletes the rows of a table whose time is over, in batches, each once.
+//!
+//! A run reads top down here: look at the table (`target`, `preflight`), fix the cutoff, ask the guards, choose the
+//! walk, store all that (`cursor`), walk (`walk`, `walk_index`, `walk_heap`, at the pace of `pace`, within `budget`),
+//! report. All statements come from one builder (`statement`), for the run and the dry run alike.
+//!
+//! What is easy to get wrong: the cutoff belongs to the occurrence, not to the attempt. It is computed by the database
+//! from the run's now, once, and committed with the cursor before the first row goes.
+
+mod budget;
+mod choose;
+mod cursor;
+mod guard;
+mod inputs;
+mod interval;
+mod moment;
+mod pace;
+mod params;
+mod preflight;
+mod report;
+mod statement;
+mod target;
+mod walk;
+mod walk_heap;
+mod walk_index;
+
+use serde_json::Value;
+
+pub use interval::{Limit, Retention};
+pub use params::{CutoffFrom, OnReferenced, Pacing, Params, WalkChoice};
+
+use self::{
+    budget::Budget,
+    cursor::{Cursor, Cutoff},
+    pace::Pace,
+    report::{Before, Found, Sizes},
+    statement::Scope,
+    target::{Facts, ForeignKey},
+    walk::Walk,
+};
+use crate::{
+    kind::{Description, Kind, Mode, Nature, ParamError, Report, RunContext, Stop},
+    statements,
+};
+
+/// Deletes the rows of a table whose time is over. See `docs/kinds/purge.md`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Purge;
+
+impl Kind for Purge {
+    type Params = Params;
+
+    fn name(&self) -> &'static str {
+        "purge"
+    }
+
+    fn describe(&self) -> Description {
+        Description {
+            summary: "Deletes the rows of a table that are older than a retention, in batches, each once.",
+            nature: Nature::Destructive,
+            params: params::TABLE,
+            example: "[jobs.audit-logs]\n\
+                      schedule = \"daily 03:00\"\n\
+                      \n\
+                      [jobs.audit-logs.purge]\n\
+                      table = \"audit_log\"\n\
+                      by = \"created_at\"\n\
+                      retention = \"1 year\"\n",
+        }
+    }
+
+    fn check(&self, params: &Params) -> Result<(), ParamError> {
+        params.check()
+    }
+
+    async fn run(&self, context: &mut RunContext, params: Params) -> Result<Report, Stop> {
+        if context.options().range.is_some() {
+            return Err(Stop::refused(
+                "a purge has no option range yet",
+                "narrow it by `where` and an input",
+            ));
+        }
+        let facts = Facts::read(context, &params).await?;
+        preflight::table(&facts)?;
+        let scope = target::scope(context, &params, &facts).await?;
+        let keys = target::foreign_keys(context, &facts).await?;
+        match context.mode() {
+            Mode::Dry => dry_run(context, &params, &facts, &scope, &keys).await,
+            Mode::Real => real_run(context, &params, &facts, &scope, &keys).await,
+        }
+    }
+}
+
+async fn real_run(
+    context: &mut RunContext,
+    params: &Params,
+    facts: &Facts,
+    scope: &Scope,
+    keys: &[ForeignKey],
+) -> Result<Report, Stop> {
+    preflight::foreign_keys(facts, keys, params)?;
+    let done = rows_done_before(context).await?;
+    let budget = Budget::new(params, context.options(), done)?;
+    let mut before = Before {
+        started: tokio::time::Instant::now(),
+        sizes: Sizes::read(context, facts.oid).await?,
+        wal: report::wal(context).await?,
+        warnings: preflight::warnings(context, facts, keys).await?,
+        approved: None,
+    };
+    let cursor = match context.cursor::<Cursor>()? {
+        Some(cursor) => cursor,
+        None => begin(context, params, facts, scope, &mut before).await?,
+    };
+    let rows = guard::table_rows(context, scope).await?;
+    let unit = choose::unit(context, facts, cursor.at, rows).await?;
+    let pace = Pace::new(params.pacing, unit, params.batch);
+    context.query(statements::PURGE_PLANNER, &[]).await?;
+    let mut walk = Walk::new(scope, cursor, pace, budget, facts.may_lock);
+    before.started = tokio::time::Instant::now();
+    let ended = walk.run(context).await;
+    // However it ended: the run's end is written on this session. A session that is gone says so again there.
+    let reset = context.limit_statements(None).await;
+    let stopped = ended?;
+    reset?;
+    report::of_run(context, params, before, walk, stopped, facts.oid).await
+}
+
+/// Fixes what the whole occurrence means: cutoff, guards passed, walk.
+async fn begin(
+    context: &mut RunContext,
+    params: &Params,
+    facts: &Facts,
+    scope: &Scope,
+    before: &mut Before,
+) -> Result<Cursor, Stop> {
+    let cutoff = cutoff(context, params, scope).await?;
+    let verdict = guard::judge(context, params, scope, facts, cutoff.as_ref()).await?.enforce()?;
+    before.approved = verdict.approved;
+    let eligible = verdict.eligible;
+    let chosen = choose::choose(context, params, scope, facts, eligible).await?;
+    let cursor = Cursor {
+        cutoff,
+        at: chosen.at,
+        end: chosen.end,
+        why: chosen.why,
+        skipped: Vec::new(),
+        eligible: eligible.rows,
+        counted: eligible.counted,
+    };
+    context.checkpoint(&cursor).await?;
+    Ok(cursor)
+}
+
+async fn dry_run(
+    context: &mut RunContext,
+    params: &Params,
+    facts: &Facts,
+    scope: &Scope,
+    keys: &[ForeignKey],
+) -> Result<Report, Stop> {
+    let cutoff = cutoff(context, params, scope).await?;
+    let mut problems = Vec::new();
+    note(preflight::foreign_keys(facts, keys, params).map(drop), &mut problems)?;
+    let verdict = guard::judge(context, params, scope, facts, cutoff.as_ref()).await?;
+    let chosen = choose::choose(context, params, scope, facts, verdict.eligible).await;
+    let walk = note(chosen, &mut problems)?.map(|chosen| (chosen.at.walk(), chosen.why));
+    let extent = extent(context, scope, cutoff.as_ref()).await?;
+    let missing = keys.iter().filter(|key| !key.indexed).map(|key| key.remedy.clone()).collect();
+    let warnings = preflight::warnings(context, facts, keys).await?;
+    let cutoff = cutoff.map(|cutoff| cutoff.at);
+    Ok(report::of_dry_run(params, Found { cutoff, verdict, walk, extent, problems, missing, warnings }))
+}
+
+async fn cutoff(context: &mut RunContext, params: &Params, scope: &Scope) -> Result<Option<Cutoff>, Stop> {
+    match &scope.age {
+        Some(age) => preflight::cutoff(context, params, age.ty).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+/// The oldest and the youngest age that would go.
+async fn extent(
+    context: &mut RunContext,
+    scope: &Scope,
+    cutoff: Option<&Cutoff>,
+) -> Result<Option<(Value, Value)>, Stop> {
+    let Some(sql) = scope.extent(cutoff) else { return Ok(None) };
+    let rows = context.query(&sql.text, &sql.values).await?;
+    let age = |row: &tokio_postgres::Row, at: usize| {
+        row.get::<_, Option<moment::Moment>>(at).map(|age| age.to_string()).into()
+    };
+    Ok(rows.first().map(|row| (age(row, 0), age(row, 1))))
+}
+
+/// In a dry run, what a run would refuse is noted instead.
+fn note<T>(result: Result<T, Stop>, problems: &mut Vec<(String, Option<String>)>) -> Result<Option<T>, Stop> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Stop::Refused { reason, remedy, .. }) => {
+            problems.push((reason, remedy));
+            Ok(None)
+        }
+        Err(stop) => Err(stop),
+    }
+}
+
+async fn rows_done_before(context: &mut RunContext) -> Result<u64, Stop> {
+    let run = context.run_id();
+    Ok(guard::number(&context.query(statements::PURGE_DONE_BEFORE, &[&run]).await?))
+}

@@ -1,0 +1,189 @@
+//! How much a batch takes, and how long to rest after it.
+//!
+//! The controller knows the size of the last batch and how long it took. It aims at a time, moves towards it by at most
+//! a factor, and never goes below a floor just to chase a time that a slow disk denies it: on the prototype, three of
+//! four naive controllers ended at 50 rows a batch and a tenth of the throughput, for nothing. What is easy to get
+//! wrong: part of each batch's time is the commit's own, which no smaller batch makes shorter; slowing down is done by
+//! resting.
+
+use std::time::Duration;
+
+use super::params::Pacing;
+
+/// What the sizes of a walk are counted in, and their bounds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Unit {
+    /// How many rows one of it holds, about.
+    pub rows: f64,
+}
+
+impl Unit {
+    /// A row.
+    pub const ROW: Unit = Unit { rows: 1.0 };
+}
+
+/// The controller.
+#[derive(Debug)]
+pub struct Pace {
+    pacing: Pacing,
+    fixed: bool,
+    size: f64,
+    least: f64,
+    most: f64,
+    /// Seconds for one unit, smoothed.
+    cost: Option<f64>,
+    limit: Duration,
+}
+
+/// Not fewer rows than this to chase a time.
+const LEAST_ROWS: f64 = 1000.0;
+/// Not more rows than this, however quick they are.
+const MOST_ROWS: f64 = 500_000.0;
+/// How long a batch may take at first.
+const LIMIT: Duration = Duration::from_millis(450);
+/// How long a batch may take if it cannot be made smaller.
+const LIMIT_MOST: Duration = Duration::from_secs(300);
+
+impl Pace {
+    /// A controller for a walk; `batch` fixes the size in rows.
+    pub fn new(pacing: Pacing, unit: Unit, batch: Option<u64>) -> Self {
+        let units = |rows: f64| (rows / unit.rows).max(1.0);
+        let first = match pacing {
+            Pacing::Gentle => LEAST_ROWS,
+            Pacing::Full => 10.0 * LEAST_ROWS,
+        };
+        // At most a million rows, so the number is exact.
+        let size = batch.map_or(first, |rows| rows as f64);
+        Pace {
+            pacing,
+            fixed: batch.is_some(),
+            size: units(size),
+            least: units(LEAST_ROWS),
+            most: units(MOST_ROWS),
+            cost: None,
+            limit: LIMIT,
+        }
+    }
+
+    /// How much of the database it may take.
+    pub fn pacing(&self) -> Pacing {
+        self.pacing
+    }
+
+    /// What the next batch takes, in units.
+    pub fn size(&self) -> u64 {
+        self.size.max(1.0) as u64
+    }
+
+    /// How long the next batch may take before it is taken back and made smaller.
+    pub fn limit(&self) -> Duration {
+        self.limit
+    }
+
+    /// A batch of `units` took that long: sets the next size, and says how long to rest.
+    pub fn took(&mut self, units: u64, time: Duration) -> Duration {
+        if !self.fixed && units > 0 {
+            let cost = time.as_secs_f64().max(1e-6) / units as f64;
+            let smooth = self.cost.map_or(cost, |before| 0.6 * before + 0.4 * cost);
+            self.cost = Some(smooth);
+            let aim = self.aim().as_secs_f64() / smooth;
+            let next = aim.clamp(self.size / 2.0, self.size * 3.0);
+            self.size = next.clamp(self.least.min(self.most), self.most);
+        }
+        match self.pacing {
+            Pacing::Gentle => time,
+            Pacing::Full => Duration::ZERO,
+        }
+    }
+
+    /// A batch took longer than the limit, and was taken back. The next one is half as large; one that cannot be
+    /// smaller gets twice the time. False if that was already the most.
+    #[must_use]
+    pub fn too_long(&mut self) -> Patience {
+        self.cost = self.cost.map(|cost| cost * 1.5);
+        if self.size >= 2.0 {
+            self.size /= 2.0;
+            self.least = self.least.min(self.size);
+            Patience::Left
+        } else if self.limit < LIMIT_MOST {
+            self.limit = (self.limit * 2).min(LIMIT_MOST);
+            Patience::Left
+        } else {
+            Patience::Over
+        }
+    }
+
+    fn aim(&self) -> Duration {
+        match self.pacing {
+            Pacing::Gentle => Duration::from_millis(20),
+            Pacing::Full => Duration::from_millis(250),
+        }
+    }
+}
+
+/// Whether there is something left to try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Patience {
+    /// There is.
+    Left,
+    /// There is not.
+    Over,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs the controller against a server that needs `fixed` for a commit and `each` for a row.
+    fn settle(pacing: Pacing, unit: Unit, fixed: f64, each: f64) -> (u64, Duration) {
+        let mut pace = Pace::new(pacing, unit, None);
+        let mut last = Duration::ZERO;
+        for round in 0..60_u32 {
+            let noise = 1.0 + 0.2 * f64::from(round % 3) - 0.2;
+            last = Duration::from_secs_f64(noise * (fixed + each * unit.rows * pace.size() as f64));
+            let _ = pace.took(pace.size(), last);
+        }
+        (pace.size(), last)
+    }
+
+    #[test]
+    fn it_settles_at_its_aim() {
+        for (pacing, aim) in [(Pacing::Full, 0.25), (Pacing::Gentle, 0.02)] {
+            let (_, time) = settle(pacing, Unit::ROW, 0.001, 4e-6);
+            assert!((0.7 * aim..1.3 * aim).contains(&time.as_secs_f64()), "{pacing:?} settled at {time:?}");
+        }
+    }
+
+    #[test]
+    fn it_does_not_chase_the_time_of_a_slow_disk() {
+        let (size, _) = settle(Pacing::Gentle, Unit::ROW, 0.08, 4e-6);
+        assert_eq!(size, 1000);
+        let (blocks, _) = settle(Pacing::Gentle, Unit { rows: 30.0 }, 0.08, 4e-6);
+        assert_eq!(blocks, 33);
+    }
+
+    #[test]
+    fn rows_that_are_cheap_do_not_make_it_endless() {
+        let (size, _) = settle(Pacing::Full, Unit::ROW, 0.0, 1e-9);
+        assert_eq!(size, 500_000);
+    }
+
+    #[test]
+    fn it_halves_below_the_floor_then_waits_longer_then_gives_up() {
+        let mut pace = Pace::new(Pacing::Gentle, Unit::ROW, Some(4));
+        let before = pace.limit();
+        assert_eq!((pace.too_long(), pace.size()), (Patience::Left, 2));
+        assert_eq!((pace.too_long(), pace.size()), (Patience::Left, 1));
+        assert_eq!((pace.too_long(), pace.size()), (Patience::Left, 1));
+        assert_eq!(pace.limit(), before * 2);
+        let tries = (0..20).take_while(|_| pace.too_long() == Patience::Left).count();
+        assert!(tries < 15, "{tries}");
+    }
+
+    #[test]
+    fn gentle_rests_as_long_as_it_worked() {
+        let time = Duration::from_millis(30);
+        assert_eq!(Pace::new(Pacing::Gentle, Unit::ROW, None).took(1000, time), time);
+        assert_eq!(Pace::new(Pacing::Full, Unit::ROW, None).took(1000, time), Duration::ZERO);
+    }
+}

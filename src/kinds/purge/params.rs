@@ -1,0 +1,317 @@
+//! The parameters of a purge: a closed set, each documented once in [`TABLE`].
+
+use serde::Deserialize;
+
+use super::{
+    inputs::{self, Piece},
+    interval::{Limit, Retention},
+};
+use crate::kind::{Param, ParamError};
+
+/// What a purge job is told. See [`TABLE`] for what each means.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Params {
+    /// The table.
+    pub table: String,
+    /// The age: a column or an SQL expression.
+    pub by: Option<String>,
+    /// How long rows are kept.
+    pub retention: Option<Retention>,
+    /// From which instant the retention counts back.
+    #[serde(default)]
+    pub cutoff: CutoffFrom,
+    /// The zone of `cutoff = "midnight"` and of columns without one; UTC.
+    pub time_zone: Option<String>,
+    /// Which of the old rows.
+    #[serde(rename = "where")]
+    pub predicate: Option<String>,
+    /// What becomes of rows that others reference.
+    #[serde(default)]
+    pub on_referenced: OnReferenced,
+    /// Rows a batch; adaptive if absent.
+    pub batch: Option<u64>,
+    /// How much of the database the purge takes.
+    #[serde(default)]
+    pub pacing: Pacing,
+    /// Ends the run, as succeeded, after that many rows.
+    pub limit_rows: Option<u64>,
+    /// Ends the run, as succeeded, after that long.
+    pub time_limit: Option<Limit>,
+    /// Refuses if more rows than this are eligible.
+    pub refuse_above: Option<u64>,
+    /// Refuses if a larger share of the table is eligible.
+    #[serde(default = "half")]
+    pub max_fraction: f64,
+    /// Passes over foreign keys that no index serves.
+    #[serde(default)]
+    pub allow_unindexed_fk: bool,
+    /// How the rows are found.
+    #[serde(default)]
+    pub walk: WalkChoice,
+}
+
+fn half() -> f64 {
+    0.5
+}
+
+/// From which instant the retention counts back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CutoffFrom {
+    /// That of the run.
+    #[default]
+    Now,
+    /// The last midnight in `time_zone`.
+    Midnight,
+}
+
+/// What becomes of rows that others reference without a cascade.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnReferenced {
+    /// The run fails.
+    #[default]
+    Fail,
+}
+
+/// How much of the database the purge takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Pacing {
+    /// Batches of about 20 ms, and a rest as long as each took.
+    #[default]
+    Gentle,
+    /// Batches of about 250 ms, without rests.
+    Full,
+}
+
+/// How the rows are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WalkChoice {
+    /// Whichever is cheaper.
+    #[default]
+    Auto,
+    /// Along the index on the age column.
+    Index,
+    /// Once through the table, in the order in which it is stored.
+    Heap,
+}
+
+/// The table of parameters.
+pub const TABLE: &[Param] = &[
+    Param {
+        name: "table",
+        takes: "table name",
+        default: "none: it must be given",
+        help: "The table, as SQL would name it; it is resolved once, when the job is saved.",
+    },
+    Param {
+        name: "by",
+        takes: "column or SQL expression",
+        default: "none: needed unless `where` has an input",
+        help: "The age of a row: timestamptz, timestamp or date. A row whose age is NULL is kept.",
+    },
+    Param {
+        name: "retention",
+        takes: "interval or seconds",
+        default: "none: needed with `by`",
+        help: "How long rows are kept, such as \"30 days\"; months are calendar months. At least 1 hour.",
+    },
+    Param {
+        name: "cutoff",
+        takes: "\"now\" or \"midnight\"",
+        default: "\"now\"",
+        help: "Whether the retention counts back from the run or from the last midnight in `time_zone`.",
+    },
+    Param {
+        name: "time_zone",
+        takes: "IANA zone",
+        default: "\"UTC\"",
+        help: "The zone of midnight, and of age columns that have none.",
+    },
+    Param {
+        name: "where",
+        takes: "SQL predicate",
+        default: "every old row",
+        help: "Which of the old rows; `:name` stands for a declared input.",
+    },
+    Param {
+        name: "on_referenced",
+        takes: "\"fail\"",
+        default: "\"fail\"",
+        help: "What happens when another table still references a row, without a cascade.",
+    },
+    Param { name: "batch", takes: "rows", default: "adaptive", help: "Rows a batch, from 1 to 1,000,000." },
+    Param {
+        name: "pacing",
+        takes: "\"gentle\" or \"full\"",
+        default: "\"gentle\"",
+        help: "Batches of about 20 ms with a rest as long as each took, or of 250 ms without rests.",
+    },
+    Param {
+        name: "limit_rows",
+        takes: "rows",
+        default: "no limit",
+        help: "Ends the run as succeeded after that many rows; the rest waits for the next occurrence.",
+    },
+    Param {
+        name: "time_limit",
+        takes: "duration or seconds",
+        default: "no limit",
+        help: "Ends the run as succeeded after that long; the rest waits for the next occurrence.",
+    },
+    Param {
+        name: "refuse_above",
+        takes: "rows",
+        default: "no limit",
+        help: "Refuses if more rows than this are eligible.",
+    },
+    Param {
+        name: "max_fraction",
+        takes: "fraction above 0, up to 1",
+        default: "0.5",
+        help: "Refuses if more than this share of the table is eligible.",
+    },
+    Param {
+        name: "allow_unindexed_fk",
+        takes: "true or false",
+        default: "false",
+        help: "Runs though a foreign key that references the table has no index, which makes each row slow.",
+    },
+    Param {
+        name: "walk",
+        takes: "\"auto\", \"index\" or \"heap\"",
+        default: "\"auto\"",
+        help: "Whether rows are found along the index on the age or in one pass over the table.",
+    },
+];
+
+impl Params {
+    /// The zone in force.
+    pub fn zone(&self) -> &str {
+        self.time_zone.as_deref().unwrap_or("UTC")
+    }
+
+    /// What the shape alone cannot tell.
+    ///
+    /// # Errors
+    /// The first parameter that is wrong.
+    pub fn check(&self) -> Result<(), ParamError> {
+        let wrong = |path: &str, message: &str| Err(ParamError::new(path, message));
+        if self.table.trim().is_empty() {
+            return wrong("table", "is empty");
+        }
+        if self.by.as_ref().is_some_and(|by| by.trim().is_empty()) {
+            return wrong("by", "is empty; name the column that tells a row's age");
+        }
+        self.check_age()?;
+        self.check_predicate()?;
+        if self.batch.is_some_and(|rows| !(1..=1_000_000).contains(&rows)) {
+            return wrong("batch", "must be from 1 to 1000000 rows");
+        }
+        if self.limit_rows == Some(0) {
+            return wrong("limit_rows", "must be at least 1; pause the job if it is to delete nothing");
+        }
+        if self.refuse_above == Some(0) {
+            return wrong("refuse_above", "must be at least 1; disarm the job if it is to delete nothing");
+        }
+        if !(self.max_fraction > 0.0 && self.max_fraction <= 1.0) {
+            return wrong("max_fraction", "must be above 0 and at most 1, such as 0.5");
+        }
+        Ok(())
+    }
+
+    fn check_age(&self) -> Result<(), ParamError> {
+        let wrong = |path: &str, message: &str| Err(ParamError::new(path, message));
+        match (&self.by, &self.retention) {
+            (Some(_), None) => {
+                wrong("retention", "is missing; say how long rows are kept, such as \"30 days\"")
+            }
+            (None, Some(_)) => wrong("by", "is missing; name the column that tells a row's age"),
+            (Some(_), Some(_)) => Ok(()),
+            (None, None) if self.cutoff != CutoffFrom::Now => wrong("cutoff", "needs `by` and `retention`"),
+            (None, None) if self.time_zone.is_some() => wrong("time_zone", "needs `by` and `retention`"),
+            (None, None) if self.walk == WalkChoice::Index => wrong("walk", "\"index\" needs `by`"),
+            (None, None) if !self.has_input() => {
+                wrong("", "needs `by` and `retention`, or a `where` with a declared input such as :tenant")
+            }
+            (None, None) => Ok(()),
+        }
+    }
+
+    fn check_predicate(&self) -> Result<(), ParamError> {
+        let Some(predicate) = &self.predicate else { return Ok(()) };
+        if predicate.trim().is_empty() {
+            return Err(ParamError::new("where", "is empty; leave it out if every old row is to go"));
+        }
+        inputs::cut(predicate).map(drop).map_err(|message| ParamError::new("where", message))
+    }
+
+    fn has_input(&self) -> bool {
+        let pieces = self.predicate.as_deref().map(inputs::cut);
+        matches!(pieces, Some(Ok(pieces)) if pieces.iter().any(|piece| matches!(piece, Piece::Input(_))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::{kind::Registry, kinds::purge::Purge};
+
+    fn problem(params: serde_json::Value) -> Option<String> {
+        let mut registry = Registry::new();
+        registry.add(Purge);
+        registry.get("purge").expect("it was added").check(&params).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_wrong_parameter_is_named() {
+        let good = json!({"table": "t", "by": "at", "retention": "30 days"});
+        assert_eq!(problem(good.clone()), None);
+        for (name, value, part) in [
+            ("retention", json!("0 days"), "params.retention: \"0 days\" is zero"),
+            ("retention", json!(-5), "params.retention: \"-5\" is negative"),
+            ("retention", json!(""), "params.retention: is empty"),
+            ("max_fraction", json!(0), "params.max_fraction"),
+            ("max_fraction", json!(1.5), "params.max_fraction"),
+            ("batch", json!(0), "params.batch"),
+            ("limit_rows", json!(0), "params.limit_rows"),
+            ("refuse_above", json!(0), "params.refuse_above"),
+            ("time_limit", json!("soon"), "params.time_limit"),
+            ("where", json!(" "), "params.where: is empty"),
+            ("where", json!("a = 'x"), "params.where"),
+            ("pacing", json!("fast"), "params.pacing"),
+            ("keep_last", json!(3), "keep_last"),
+        ] {
+            let mut params = good.clone();
+            params[name] = value;
+            let found = problem(params).unwrap_or_else(|| panic!("{name} passed"));
+            assert!(found.contains(part), "{found:?} does not say {part:?}");
+        }
+    }
+
+    #[test]
+    fn without_an_age_a_predicate_needs_an_input() {
+        assert_eq!(problem(json!({"table": "t", "where": "tenant_id = :tenant"})), None);
+        let found = problem(json!({"table": "t", "where": "tenant_id = 7"})).expect("it is refused");
+        assert!(found.contains("declared input"), "{found}");
+        assert!(problem(json!({"table": "t", "by": "at"})).is_some_and(|found| found.contains("retention")));
+    }
+
+    #[test]
+    fn the_table_is_complete() {
+        for param in TABLE {
+            let found =
+                problem(json!({"table": "t", "by": "at", "retention": "30 days", param.name: {"no": 1}}));
+            let found = found.unwrap_or_else(|| panic!("{} takes anything", param.name));
+            assert!(!found.contains("unknown field"), "{} is described, but not known", param.name);
+        }
+        let unknown = problem(json!({"nope": 1})).expect("it is refused");
+        let known = unknown.matches('`').count() / 2 - 1;
+        assert_eq!(known, TABLE.len(), "a parameter is not described: {unknown}");
+    }
+}

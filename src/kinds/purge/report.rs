@@ -1,0 +1,169 @@
+//! What a purge says afterwards, or, as a dry run, beforehand.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::{
+    cursor::{Cursor, Place},
+    guard::{Eligible, Verdict},
+    params::Params,
+    walk::Walk,
+};
+use crate::{
+    kind::{Report, RunContext, Stop, Stopped},
+    statements,
+};
+
+/// Sizes of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    bytes: i64,
+    dead: i64,
+}
+
+impl Sizes {
+    /// Reads them.
+    pub async fn read(context: &mut RunContext, oid: u32) -> Result<Self, Stop> {
+        let rows = context.query(statements::PURGE_SIZE, &[&oid]).await?;
+        let number = |at: usize| rows.first().map(|row| row.get::<_, i64>(at)).unwrap_or_default();
+        Ok(Sizes { bytes: number(0), dead: number(1) })
+    }
+
+    fn to_json(self) -> Value {
+        json!({"table_bytes": self.bytes, "dead_tuples": self.dead})
+    }
+}
+
+/// Where the WAL stands; `None` where the role may not know.
+pub async fn wal(context: &mut RunContext) -> Result<Option<i64>, Stop> {
+    match context.query(statements::PURGE_WAL, &[]).await {
+        Ok(rows) => Ok(rows.first().and_then(|row| row.get(0))),
+        Err(Stop::Failed(_)) => Ok(None),
+        Err(stop) => Err(stop),
+    }
+}
+
+/// What stood before the walk.
+#[derive(Debug)]
+pub struct Before {
+    /// When it began.
+    pub started: tokio::time::Instant,
+    /// The table's sizes.
+    pub sizes: Sizes,
+    /// Where the WAL stood.
+    pub wal: Option<i64>,
+    /// What people should know.
+    pub warnings: Vec<String>,
+    /// The rows that an operator approved, if the purge passed by that.
+    pub approved: Option<u64>,
+}
+
+/// The report of a run that deleted.
+pub async fn of_run(
+    context: &mut RunContext,
+    params: &Params,
+    before: Before,
+    walk: Walk<'_>,
+    stopped: Stopped,
+    oid: u32,
+) -> Result<Report, Stop> {
+    let took = before.started.elapsed();
+    let wal = wal(context).await?.zip(before.wal).map(|(after, before)| after - before);
+    let after = Sizes::read(context, oid).await?;
+    let left = left(context, &walk, stopped).await?;
+    let Walk { cursor, tally, .. } = walk;
+    let (min, max) = tally.extremes.unwrap_or_default();
+    let details = json!({
+        "dry": false,
+        "cutoff": cursor.cutoff.map(|cutoff| cutoff.at.to_string()),
+        "retention": params.retention.as_ref().map(super::interval::Retention::as_str),
+        "walk": cursor.at.walk(), "walk_why": cursor.why,
+        "eligible_before": cursor.eligible, "eligible_counted": cursor.counted,
+        "deleted": tally.deleted, "skipped_locked": tally.skipped_locked, "batches": tally.batches,
+        "batch_rows": {"last": tally.last, "min": min, "max": max}, "batch_ms_max": milliseconds(tally.longest),
+        "crowded_ages": tally.crowded,
+        "rows_per_second": per_second(tally.deleted, took),
+        "busy_ms": milliseconds(tally.busy), "resting_ms": milliseconds(tally.rested),
+        "wal_bytes": wal, "wal_is": "of the whole server meanwhile",
+        "before": before.sizes.to_json(), "after": after.to_json(),
+        "approved": before.approved, "warnings": before.warnings,
+    });
+    Ok(filled(Report::new(stopped), [details, left]))
+}
+
+/// What is left, where that is cheap to tell.
+async fn left(context: &mut RunContext, walk: &Walk<'_>, stopped: Stopped) -> Result<Value, Stop> {
+    if stopped == Stopped::Drained {
+        return Ok(json!({"rows_left": walk.tally.skipped_locked}));
+    }
+    let Cursor { at, cutoff, eligible, .. } = &walk.cursor;
+    let estimate = eligible.saturating_sub(walk.tally.deleted);
+    let (Place::Age(from), Some(cutoff)) = (at, cutoff) else {
+        return Ok(json!({"rows_left_estimate": estimate}));
+    };
+    let none = 0;
+    let Some(sql) = walk.scope.next_ages(from, &cutoff.age, &none) else { return Ok(json!({})) };
+    let rows = context.query(&sql.text, &sql.values).await?;
+    let oldest: Option<super::moment::Moment> = rows.first().and_then(|row| row.get(0));
+    Ok(json!({"rows_left_estimate": estimate, "oldest_left": oldest}))
+}
+
+/// What a dry run found out.
+#[derive(Debug)]
+pub struct Found {
+    /// The cutoff.
+    pub cutoff: Option<Timestamp>,
+    /// What the guards say.
+    pub verdict: Verdict,
+    /// The walk that a run would take.
+    pub walk: Option<(&'static str, String)>,
+    /// Oldest and youngest age that would go.
+    pub extent: Option<(Value, Value)>,
+    /// Why a run would refuse, guards apart.
+    pub problems: Vec<(String, Option<String>)>,
+    /// Statements that make what is missing.
+    pub missing: Vec<String>,
+    /// What people should know.
+    pub warnings: Vec<String>,
+}
+
+/// The report of a dry run.
+pub fn of_dry_run(params: &Params, found: Found) -> Report {
+    let Eligible { rows, of, .. } = found.verdict.eligible;
+    let mut refusals = found.problems;
+    refusals.extend(found.verdict.refusal.map(|refusal| (refusal.reason, Some(refusal.remedy))));
+    let refusals: Vec<Value> =
+        refusals.into_iter().map(|(reason, remedy)| json!({"reason": reason, "remedy": remedy})).collect();
+    let (oldest, newest) = found.extent.unwrap_or_default();
+    let (walk, why) = found.walk.unzip();
+    let details = json!({
+        "dry": true,
+        "cutoff": found.cutoff.map(|at| at.to_string()),
+        "retention": params.retention.as_ref().map(super::interval::Retention::as_str),
+        "eligible": rows, "table_rows": of, "oldest": oldest, "newest": newest,
+        "walk": walk, "walk_why": why,
+        "would_refuse": refusals, "missing_indexes": found.missing, "warnings": found.warnings,
+        "deleted": 0,
+    });
+    filled(Report::new(Stopped::Drained), [details])
+}
+
+fn filled(mut report: Report, parts: impl IntoIterator<Item = Value>) -> Report {
+    for part in parts {
+        let Value::Object(details) = part else { continue };
+        report
+            .details
+            .extend(details.into_iter().filter(|(_, value)| !value.is_null()).collect::<Map<_, _>>());
+    }
+    report
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn per_second(rows: u64, time: Duration) -> u64 {
+    (rows as f64 / time.as_secs_f64().max(0.001)) as u64
+}

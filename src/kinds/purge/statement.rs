@@ -1,0 +1,332 @@
+//! The one builder of a purge's statements: the run deletes, and the dry run and the guards count, by the same words.
+//!
+//! Text is put together from three sources alone: names that the server quoted, SQL that an author wrote (always
+//! within parentheses of its own, and found by the server to be one expression), and the fixed words below. Values are
+//! bound. What is easy to get wrong: the text must be the same from batch to batch, since statements are prepared by
+//! their text; and the predicate stands in the DELETE itself, so that a row which stopped being eligible meanwhile stays.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::types::ToSql;
+
+use super::{
+    cursor::{Cutoff, Range},
+    inputs::{Input, Piece},
+    moment::{AgeType, Moment},
+};
+
+/// SQL that stands for itself wherever it is put: quoted by the server, or in parentheses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Quoted(String);
+
+impl Quoted {
+    /// A name as the server quoted it.
+    pub fn by_server(name: String) -> Self {
+        Quoted(name)
+    }
+
+    /// An author's expression. The line break ends a comment that the author may have ended it with.
+    pub fn expression(text: &str) -> Self {
+        Quoted(format!("({text}\n)"))
+    }
+}
+
+/// What makes a row's age.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Age {
+    /// The column or expression.
+    pub sql: Quoted,
+    /// Its type.
+    pub ty: AgeType,
+    /// The number of the column, if it is one.
+    pub column: Option<i16>,
+}
+
+/// Which rows a purge means: everything but the cutoff.
+#[derive(Debug)]
+pub struct Scope {
+    /// The table.
+    pub table: Quoted,
+    /// Whether it is partitioned, so that a `ctid` alone names no row.
+    pub partitioned: bool,
+    /// The age, unless the purge has none.
+    pub age: Option<Age>,
+    /// The author's predicate.
+    pub predicate: Vec<Piece>,
+    /// The values of its inputs.
+    pub inputs: BTreeMap<String, Input>,
+}
+
+/// How much of a range a batch takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// All of it: the quickest.
+    Whole,
+    /// At most so many rows, whichever.
+    Some(i64),
+    /// At most so many of the rows that nobody has locked; all of these if `None`. Costs half the speed (measured on
+    /// the prototype), so it serves where the quick form met a lock.
+    Unlocked(Option<i64>),
+}
+
+/// A statement and its values.
+#[derive(Default)]
+pub struct Sql<'a> {
+    /// Its text, with `$1…` for the values.
+    pub text: String,
+    /// The values.
+    pub values: Vec<&'a (dyn ToSql + Sync)>,
+}
+
+impl<'a> Sql<'a> {
+    /// With a row in answer to each that was affected.
+    pub fn returning(self) -> Self {
+        self.add(" RETURNING 1")
+    }
+
+    fn new(text: &str) -> Self {
+        Sql { text: text.to_owned(), values: Vec::new() }
+    }
+
+    fn add(mut self, text: &str) -> Self {
+        self.text.push_str(text);
+        self
+    }
+
+    fn bind(mut self, value: &'a (dyn ToSql + Sync), type_name: &str) -> Self {
+        self.values.push(value);
+        self.text.push_str(&format!("${}::{type_name}", self.values.len()));
+        self
+    }
+}
+
+/// Whether an index may serve a condition. In a heap walk none may: by statistics that are out of date the planner
+/// would otherwise read all old rows for each range of blocks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Access {
+    Any,
+    Heap,
+}
+
+impl Scope {
+    /// Deletes what is eligible in a range.
+    pub fn delete<'a>(&'a self, cutoff: Option<&'a Cutoff>, range: &'a Range, form: &'a Form) -> Sql<'a> {
+        let sql = Sql::new("DELETE FROM ").add(&self.table.0).add(" WHERE ");
+        let (limit, locking) = match form {
+            Form::Whole => {
+                return self.eligible_in(sql, cutoff, range);
+            }
+            Form::Some(limit) => (limit as &(dyn ToSql + Sync), ""),
+            Form::Unlocked(limit) => (limit as &(dyn ToSql + Sync), " FOR UPDATE SKIP LOCKED"),
+        };
+        let (open, close) = match self.partitioned {
+            false => ("ctid = ANY (ARRAY(SELECT ctid FROM ", ")) AND "),
+            true => ("(tableoid, ctid) IN (SELECT tableoid, ctid FROM ", ") AND "),
+        };
+        let sql = sql.add(open).add(&self.table.0).add(" WHERE ");
+        let sql =
+            self.eligible_in(sql, cutoff, range).add(" LIMIT ").bind(limit, "bigint").add(locking).add(close);
+        self.eligible_in(sql, cutoff, range)
+    }
+
+    /// Counts what is eligible in a range.
+    pub fn count_in<'a>(&'a self, cutoff: Option<&'a Cutoff>, range: &'a Range) -> Sql<'a> {
+        let sql = Sql::new("SELECT pg_catalog.count(*) FROM ").add(&self.table.0).add(" WHERE ");
+        self.eligible_in(sql, cutoff, range)
+    }
+
+    /// Counts what is eligible, up to a number; all of it if `None`.
+    pub fn count<'a>(&'a self, cutoff: Option<&'a Cutoff>, up_to: &'a Option<i64>) -> Sql<'a> {
+        let sql =
+            Sql::new("SELECT pg_catalog.count(*) FROM (SELECT 1 FROM ").add(&self.table.0).add(" WHERE ");
+        self.eligible(sql, cutoff, Access::Any).add(" LIMIT ").bind(up_to, "bigint").add(") AS eligible")
+    }
+
+    /// Counts the rows of the table.
+    pub fn count_all(&self) -> Sql<'static> {
+        Sql::new("SELECT pg_catalog.count(*) FROM ").add(&self.table.0)
+    }
+
+    /// The planner's estimate of the rows of the table, as the JSON of EXPLAIN.
+    pub fn estimate_all(&self) -> Sql<'static> {
+        Sql::new("EXPLAIN (FORMAT JSON) SELECT 1 FROM ").add(&self.table.0)
+    }
+
+    /// The planner's estimate of what is eligible, as the JSON of EXPLAIN.
+    pub fn estimate<'a>(&'a self, cutoff: Option<&'a Cutoff>) -> Sql<'a> {
+        let sql = Sql::new("EXPLAIN (FORMAT JSON) SELECT 1 FROM ").add(&self.table.0).add(" WHERE ");
+        self.eligible(sql, cutoff, Access::Any)
+    }
+
+    /// Makes statistics. A statement of the server's own, with no values.
+    pub fn analyze(&self) -> Sql<'static> {
+        Sql::new("ANALYZE ").add(&self.table.0)
+    }
+
+    /// The oldest and the youngest eligible age; `None` for a purge without an age.
+    pub fn extent<'a>(&'a self, cutoff: Option<&'a Cutoff>) -> Option<Sql<'a>> {
+        let age = &self.age.as_ref()?.sql.0;
+        let sql = Sql::new(&format!("SELECT pg_catalog.min({age}), pg_catalog.max({age}) FROM "));
+        Some(self.eligible(sql.add(&self.table.0).add(" WHERE "), cutoff, Access::Any))
+    }
+
+    /// For the index walk, in order of age from a position on: the first age, and the age `rows` further on.
+    pub fn next_ages<'a>(&'a self, from: &'a Moment, to: &'a Moment, rows: &'a i64) -> Option<Sql<'a>> {
+        let sql = self.first_age(Sql::new("SELECT ("), from, " >= ", to)?.add(" LIMIT 1), (");
+        Some(self.first_age(sql, from, " >= ", to)?.add(" OFFSET ").bind(rows, "bigint").add(" LIMIT 1)"))
+    }
+
+    /// For the index walk: the first age after one.
+    pub fn age_after<'a>(&'a self, from: &'a Moment, to: &'a Moment) -> Option<Sql<'a>> {
+        Some(self.first_age(Sql::new("SELECT ("), from, " > ", to)?.add(" LIMIT 1)"))
+    }
+
+    fn first_age<'a>(
+        &'a self,
+        sql: Sql<'a>,
+        from: &'a Moment,
+        above: &str,
+        to: &'a Moment,
+    ) -> Option<Sql<'a>> {
+        let age = self.age.as_ref()?;
+        let (name, ty) = (&age.sql.0, age.ty.as_str());
+        let sql = sql.add(&format!("SELECT {name} FROM {} WHERE {name}{above}", self.table.0)).bind(from, ty);
+        Some(sql.add(&format!(" AND {name} < ")).bind(to, ty).add(&format!(" ORDER BY {name}")))
+    }
+
+    fn eligible_in<'a>(&'a self, sql: Sql<'a>, cutoff: Option<&'a Cutoff>, range: &'a Range) -> Sql<'a> {
+        match (range, &self.age) {
+            (Range::Ages(from, to), Some(age)) => {
+                let (name, ty) = (&age.sql.0, age.ty.as_str());
+                let sql =
+                    sql.add(name).add(" >= ").bind(from, ty).add(" AND ").add(name).add(" < ").bind(to, ty);
+                self.eligible(sql.add(" AND "), cutoff, Access::Any)
+            }
+            (Range::Ages(..), None) => sql.add("false"),
+            (Range::Blocks(from, to), _) => {
+                let sql =
+                    sql.add("ctid >= ").bind(from, "tid").add(" AND ctid < ").bind(to, "tid").add(" AND ");
+                self.eligible(sql, cutoff, Access::Heap)
+            }
+        }
+    }
+
+    /// The age is below the cutoff, and the predicate holds. A comparison with NULL does not: such rows stay.
+    fn eligible<'a>(&'a self, sql: Sql<'a>, cutoff: Option<&'a Cutoff>, access: Access) -> Sql<'a> {
+        let (open, close) = match access {
+            Access::Any => ("", ""),
+            Access::Heap => ("(", ") IS TRUE"),
+        };
+        let sql = match (&self.age, cutoff) {
+            (Some(age), Some(cutoff)) => {
+                sql.add(open).add(&age.sql.0).add(" < ").bind(&cutoff.age, age.ty.as_str()).add(close)
+            }
+            (None, None) if !self.predicate.is_empty() => return self.predicate(sql, access),
+            // An age without a cutoff, or neither of both: nothing is eligible.
+            _ => return sql.add("false"),
+        };
+        if self.predicate.is_empty() { sql } else { self.predicate(sql.add(" AND "), access) }
+    }
+
+    fn predicate<'a>(&'a self, sql: Sql<'a>, access: Access) -> Sql<'a> {
+        let close = match access {
+            Access::Any => "\n)",
+            Access::Heap => "\n) IS TRUE",
+        };
+        self.pieces(sql.add("("), close)
+    }
+
+    fn pieces<'a>(&'a self, mut sql: Sql<'a>, close: &str) -> Sql<'a> {
+        for piece in &self.predicate {
+            sql = match piece {
+                Piece::Sql(text) => sql.add(text),
+                Piece::Input(name) => match self.inputs.get(name) {
+                    Some(input) => sql.bind(input, input.type_name()),
+                    None => sql.add("NULL"),
+                },
+            };
+        }
+        sql.add(close)
+    }
+
+    /// Statements that the server can parse only if an author's text is one expression: what closes our
+    /// parenthesis early does not fit into a bracket as well. In a WHERE, since that is where it will stand.
+    pub fn probes(table: &Quoted, text: &str) -> [String; 3] {
+        let table = &table.0;
+        [
+            format!("SELECT ({text}\n) FROM {table}"),
+            format!("SELECT ARRAY[{text}\n] FROM {table}"),
+            format!("SELECT 1 FROM {table} WHERE ({text}\n) IS NULL"),
+        ]
+    }
+
+    /// The predicate's text with its inputs as numbered, typed parameters: what the probes take.
+    pub fn predicate_text(&self) -> String {
+        self.pieces(Sql::default(), "").text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kinds::purge::{inputs, moment::Block};
+
+    fn scope(predicate: &str) -> Scope {
+        let tenant = Input::new("bigint", 7.into()).expect("a known type");
+        Scope {
+            table: Quoted::by_server("app.\"Log\"".to_owned()),
+            partitioned: false,
+            age: Some(Age {
+                sql: Quoted::by_server("at".to_owned()),
+                ty: AgeType::Timestamptz,
+                column: Some(1),
+            }),
+            predicate: if predicate.is_empty() {
+                Vec::new()
+            } else {
+                inputs::cut(predicate).expect("well formed")
+            },
+            inputs: BTreeMap::from([("tenant".to_owned(), tenant)]),
+        }
+    }
+
+    const CUTOFF: Cutoff = Cutoff { at: jiff::Timestamp::UNIX_EPOCH, age: Moment::BEGINNING };
+    const AGES: Range = Range::Ages(Moment::BEGINNING, Moment::BEGINNING);
+    const BLOCKS: Range = Range::Blocks(Block(0), Block(9));
+
+    #[test]
+    fn the_predicate_stands_in_parentheses_of_its_own() {
+        let scope = scope("a OR tenant_id = :tenant -- all");
+        let sql = scope.delete(Some(&CUTOFF), &AGES, &Form::Whole);
+        assert_eq!(
+            sql.text,
+            "DELETE FROM app.\"Log\" WHERE at >= $1::timestamptz AND at < $2::timestamptz AND at < $3::timestamptz \
+             AND (a OR tenant_id = $4::bigint -- all\n)"
+        );
+        assert_eq!(sql.values.len(), 4);
+    }
+
+    #[test]
+    fn no_index_serves_a_heap_walk() {
+        let scope = scope("a OR b");
+        assert_eq!(
+            scope.delete(Some(&CUTOFF), &BLOCKS, &Form::Whole).text,
+            "DELETE FROM app.\"Log\" WHERE ctid >= $1::tid AND ctid < $2::tid AND (at < $3::timestamptz) IS TRUE \
+             AND (a OR b\n) IS TRUE"
+        );
+    }
+
+    #[test]
+    fn the_predicate_is_repeated_where_rows_are_picked_first() {
+        let scope = scope("a");
+        let sql = scope.delete(Some(&CUTOFF), &BLOCKS, &Form::Unlocked(None));
+        assert_eq!(sql.text.matches("(a\n) IS TRUE").count(), 2);
+        assert!(sql.text.contains("FOR UPDATE SKIP LOCKED"));
+    }
+
+    #[test]
+    fn no_cutoff_is_nothing_to_delete() {
+        assert!(scope("").delete(None, &BLOCKS, &Form::Whole).text.ends_with("AND false"));
+        assert!(scope("a").delete(None, &AGES, &Form::Whole).text.ends_with("AND false"));
+    }
+}

@@ -1,0 +1,206 @@
+//! What the catalog says of the table, and what the server makes of the author's expressions.
+//!
+//! The table is known by the oid that the editor's search path gave it when the job was saved; names come back from the
+//! server, quoted. What is easy to get wrong: `by` may be the bare name of a column, however odd, or an expression; the
+//! bare name wins.
+
+use std::collections::BTreeMap;
+
+use tokio_postgres::{Row, types::Type};
+
+use super::{
+    inputs::{self, Input, Piece},
+    moment::AgeType,
+    params::Params,
+    statement::{Age, Quoted, Scope},
+};
+use crate::{
+    kind::{RunContext, Stop},
+    statements,
+};
+
+/// What the catalog says of a table.
+#[derive(Debug)]
+pub struct Facts {
+    pub(super) oid: u32,
+    /// Schema-qualified and quoted.
+    pub(super) name: String,
+    /// It still has the name that it had when the job was saved.
+    pub(super) same: bool,
+    /// As `pg_class.relkind`.
+    pub(super) kind: String,
+    pub(super) ours: bool,
+    pub(super) catalog: bool,
+    /// Others inherit from it.
+    pub(super) parent: bool,
+    pub(super) may_select: bool,
+    pub(super) may_delete: bool,
+    /// The role may lock rows, for which PostgreSQL wants UPDATE on some column.
+    pub(super) may_lock: bool,
+    pub(super) row_security: bool,
+    pub(super) role: String,
+    /// As of the last ANALYZE; below 0 if there was none.
+    pub(super) tuples: f64,
+    pub(super) replica_identity: String,
+    pub(super) identity_index: bool,
+    pub(super) publication: Option<String>,
+    column: Option<String>,
+}
+
+/// A foreign key that the server looks up for each deleted row.
+#[derive(Debug)]
+pub struct ForeignKey {
+    pub(super) child: String,
+    pub(super) name: String,
+    pub(super) cascades: bool,
+    pub(super) indexed: bool,
+    /// The statement that makes the index.
+    pub(super) remedy: String,
+}
+
+impl Facts {
+    /// Reads them.
+    pub async fn read(context: &mut RunContext, params: &Params) -> Result<Self, Stop> {
+        let Some((name, oid)) = context.target().map(|(name, oid)| (name.to_owned(), oid)) else {
+            let reason = format!("table {} was not found when the job was saved", params.table);
+            return Err(Stop::refused(reason, "create it, then save the job again"));
+        };
+        let by = params.by.as_deref().unwrap_or_default();
+        let rows = context.query(statements::PURGE_TARGET, &[&oid, &name, &by]).await?;
+        let Some(row) = rows.first() else {
+            let remedy = "create it and save the job again, or delete the job";
+            return Err(Stop::refused(format!("table {name} is gone"), remedy));
+        };
+        Ok(Facts {
+            oid,
+            name: row.get("name"),
+            same: row.get("same"),
+            kind: row.get("kind"),
+            ours: row.get("ours"),
+            catalog: row.get("catalog"),
+            parent: row.get("parent"),
+            may_select: row.get("may_select"),
+            may_delete: row.get("may_delete"),
+            may_lock: row.get("may_lock"),
+            row_security: row.get("row_security"),
+            role: row.get("role"),
+            tuples: row.get("tuples"),
+            replica_identity: row.get("replica_identity"),
+            identity_index: row.get("identity_index"),
+            publication: row.get("publication"),
+            column: row.get("column"),
+        })
+    }
+
+    /// Whether it has partitions.
+    pub fn partitioned(&self) -> bool {
+        self.kind == "p"
+    }
+}
+
+/// The foreign keys that reference the table, and those behind their cascades.
+pub async fn foreign_keys(context: &mut RunContext, facts: &Facts) -> Result<Vec<ForeignKey>, Stop> {
+    let rows = context.query(statements::PURGE_FOREIGN_KEYS, &[&facts.oid]).await?;
+    Ok(rows.iter().map(foreign_key).collect())
+}
+
+fn foreign_key(row: &Row) -> ForeignKey {
+    let (child, columns): (String, String) = (row.get("child"), row.get("columns"));
+    ForeignKey {
+        remedy: format!("CREATE INDEX CONCURRENTLY ON {child} ({columns});"),
+        child,
+        name: row.get("name"),
+        cascades: row.get::<_, &str>("action") == "c",
+        indexed: row.get("indexed"),
+    }
+}
+
+/// What the purge means, by the server's judgment of what its author wrote.
+pub async fn scope(context: &mut RunContext, params: &Params, facts: &Facts) -> Result<Scope, Stop> {
+    let table = Quoted::by_server(facts.name.clone());
+    let age = match &params.by {
+        Some(by) => Some(age(context, &table, by, facts).await?),
+        None => None,
+    };
+    let predicate = match &params.predicate {
+        Some(text) => inputs::cut(text).map_err(|message| wrong("where", message))?,
+        None => Vec::new(),
+    };
+    let inputs = declared(context, &predicate)?;
+    let scope = Scope { table, partitioned: facts.partitioned(), age, predicate, inputs };
+    if !scope.predicate.is_empty() {
+        let ty = expression(context, &scope.table, "where", &scope.predicate_text()).await?.0;
+        if ty != Type::BOOL {
+            return Err(wrong("where", format!("is of type {ty}, not boolean")));
+        }
+    }
+    Ok(scope)
+}
+
+async fn age(context: &mut RunContext, table: &Quoted, by: &str, facts: &Facts) -> Result<Age, Stop> {
+    let text = facts.column.as_deref().unwrap_or(by);
+    let (ty, column) = expression(context, table, "by", text).await?;
+    let Some(age_type) = AgeType::of(&ty) else {
+        let reason = format!("params.by: \"{by}\" is of type {ty}, which cannot tell an age here");
+        return Err(Stop::refused(
+            reason,
+            "name a column or an expression of type timestamptz, timestamp or date",
+        ));
+    };
+    let sql = match &facts.column {
+        Some(column) => Quoted::by_server(column.clone()),
+        None => Quoted::expression(by),
+    };
+    let column = column.filter(|(oid, _)| *oid == facts.oid).map(|(_, number)| number);
+    Ok(Age { sql, ty: age_type, column })
+}
+
+/// Has the server judge an author's text: one expression over the table's columns. Its type, and the column that it
+/// is, if it is one.
+async fn expression(
+    context: &mut RunContext,
+    table: &Quoted,
+    name: &str,
+    text: &str,
+) -> Result<(Type, Option<(u32, i16)>), Stop> {
+    let mut described = None;
+    for probe in Scope::probes(table, text) {
+        let statement = match context.describe(&probe).await {
+            Ok(statement) => statement,
+            Err(Stop::Failed(error)) if error.sqlstate().is_some() => {
+                return Err(wrong(name, format!("{error}, in: {}", text.trim())));
+            }
+            Err(stop) => return Err(stop),
+        };
+        described.get_or_insert(statement);
+    }
+    let columns = described.as_ref().map(|statement| statement.columns()).unwrap_or_default();
+    let [column] = columns else { return Err(wrong(name, "is not one expression".to_owned())) };
+    Ok((column.type_().clone(), column.table_oid().zip(column.column_id())))
+}
+
+/// The values of the inputs that a predicate names, of their declared types.
+fn declared(context: &RunContext, predicate: &[Piece]) -> Result<BTreeMap<String, Input>, Stop> {
+    let mut inputs = BTreeMap::new();
+    for piece in predicate {
+        let Piece::Input(name) = piece else { continue };
+        let Some(declared) = context.input_types().get(name) else {
+            let reason = format!("params.where: :{name} is no declared input");
+            return Err(Stop::refused(reason, "declare it in the job's inputs, with its type"));
+        };
+        let Some(value) = context.inputs().get(name) else {
+            let reason = format!("input {name} has no value in this run");
+            let remedy = format!("sexton run-now {} --input {name}=VALUE", context.job());
+            return Err(Stop::refused(reason, remedy));
+        };
+        let input = Input::new(declared, value.clone()).map_err(|message| {
+            Stop::refused(format!("input {name}: {message}"), "declare it with one of these")
+        })?;
+        inputs.insert(name.clone(), input);
+    }
+    Ok(inputs)
+}
+
+fn wrong(name: &str, message: String) -> Stop {
+    Stop::refused(format!("params.{name}: {message}"), "edit the job")
+}

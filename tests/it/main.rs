@@ -1,0 +1,53 @@
+//! Everything that is tested through the public face against a real PostgreSQL: one binary, one private server.
+//!
+//! Each test has a database of its own, copied from a template that was migrated once. What is easy to get wrong: a test
+//! that waits for a time instead of a condition. Use `Db::until`, which says in its failure how the jobs stood.
+#![cfg(feature = "cli")]
+
+// The private server, databases, replicas in this process, claims by hand, and the kind `steps`.
+mod support;
+
+// Sessions opened as libpq users say where.
+mod conninfo;
+
+// What can be read off the migrated schema: statements, comments, rights.
+mod protocol_schema;
+
+// Who may do what: one login for each group role.
+mod protocol_roles;
+
+// Many try for one job, many replicas for many jobs.
+mod protocol_claim;
+
+// A superseded holder's batch never commits; with the fence patched away, it does.
+mod protocol_fence;
+
+// What people ask for while a run is on its way, or its holder is dead: each verb is a barrier.
+mod protocol_verbs;
+
+// The points in which the prototype was wrong, each with its test.
+mod protocol_mended;
+
+// When jobs are due: schedules, missed runs, starts and deploys, definitions that are no good.
+mod protocol_planning;
+
+// How runs end, and what follows from each end.
+mod protocol_outcomes;
+
+// Whatever happens to a holder or to the server, the job goes on, and effects are what was recorded.
+mod protocol_liveness;
+
+// Hooks, `sexton::testing`, resources, what a run is told.
+mod protocol_embedding;
+
+// Replicas as processes, with a purge: killed, frozen, drained, ended at each failpoint.
+mod protocol_process;
+
+// What a purge deletes, refuses and reports.
+mod purge;
+
+// Purges of random tables against what plain SQL says must be left.
+mod purge_oracle;
+
+// A database and a job for each test of the purge.
+mod purge_support;

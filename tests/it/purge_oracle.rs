@@ -1,0 +1,1 @@
+//! Purges of random tables against what plain SQL says must be left.

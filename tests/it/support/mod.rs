@@ -1,0 +1,17 @@
+//! What the tests stand on. Nothing here asserts anything about Sexton beyond that it starts.
+
+mod by_hand;
+mod db;
+mod process;
+mod proxy;
+mod replica;
+mod server;
+mod steps;
+
+pub use by_hand::{Hand, code, detail};
+pub use db::Db;
+pub use process::Process;
+pub use proxy::DropsOptions;
+pub use replica::Replica;
+pub use server::own_server;
+pub use steps::Steps;
