@@ -58,7 +58,7 @@ impl Watch {
         match tokio::time::timeout(LOOK_TIMEOUT, self.watcher.stop_reason()).await {
             Ok(Ok(reason)) => reason,
             Ok(Err(error)) => {
-                tracing::debug!(%error, "watch.failed");
+                tracing::debug!(%error, "session.watch_failed");
                 None
             }
             Err(_) => None,
@@ -68,7 +68,7 @@ impl Watch {
     /// Asks once; the wait after it is for the server, which may have got the request before the statement.
     async fn cancel(&self) {
         if let Err(error) = self.watcher.cancel().await {
-            tracing::debug!(%error, "watch.cancel_failed");
+            tracing::debug!(%error, "session.cancel_failed");
         }
         tokio::time::sleep(LOOK_EVERY).await;
     }

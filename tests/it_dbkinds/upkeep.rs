@@ -21,17 +21,17 @@ async fn tables() -> Db {
     db
 }
 
-/// The tasks that were done.
-fn tasks(ran: &Ran) -> Vec<&str> {
+/// The steps that were done.
+fn steps(ran: &Ran) -> Vec<&str> {
     let done = detail(ran, "done").as_array().unwrap();
-    done.iter().map(|told| told["task"].as_str().unwrap()).collect()
+    done.iter().map(|told| told["step"].as_str().unwrap()).collect()
 }
 
-/// Why a task was passed over.
-fn skipped<'a>(ran: &'a Ran, task: &str) -> &'a str {
+/// Why a step was passed over.
+fn skipped<'a>(ran: &'a Ran, step: &str) -> &'a str {
     let skipped = detail(ran, "skipped").as_array().unwrap();
-    let found = skipped.iter().find(|skip| skip["task"] == task);
-    found.unwrap_or_else(|| panic!("{task} was not passed over: {ran:?}"))["why"].as_str().unwrap()
+    let found = skipped.iter().find(|skip| skip["step"] == step);
+    found.unwrap_or_else(|| panic!("{step} was not passed over: {ran:?}"))["why"].as_str().unwrap()
 }
 
 /// A session with a transaction that has seen `dirty`: CONCURRENTLY statements wait for it.
@@ -50,7 +50,7 @@ async fn named_tables_are_vacuumed_and_analyzed() {
     db.insert("named", "upkeep", json!({"tables": ["dirty", "public.\"Odd one\""]})).await;
     let ran = db.run("named").await;
     assert_eq!(ran.state, "succeeded", "{ran:?}");
-    assert_eq!(tasks(&ran), ["VACUUM (ANALYZE) public.\"Odd one\"", "VACUUM (ANALYZE) public.dirty"]);
+    assert_eq!(steps(&ran), ["VACUUM (ANALYZE) public.\"Odd one\"", "VACUUM (ANALYZE) public.dirty"]);
     let told = &detail(&ran, "done")[1];
     assert_eq!((&told["before"]["dead"], &told["after"]["dead"]), (&json!(9000), &json!(0)), "{told}");
     assert!(told["before"]["bytes"].as_i64() > Some(400_000) && told["after"]["bytes"].is_i64(), "{told}");
@@ -65,13 +65,13 @@ async fn only_what_needs_it_is_picked() {
     let options = Options { dry_run: Some(true), ..Default::default() };
     let dry = db.occurrence("needed").options(options).run().await.unwrap();
     assert_eq!(detail(&dry, "would"), &json!(["VACUUM (ANALYZE) public.dirty"]));
-    assert_eq!(tasks(&db.run("needed").await), ["VACUUM (ANALYZE) public.dirty"]);
-    assert!(tasks(&db.run("needed").await).is_empty(), "nothing is dirty any more");
+    assert_eq!(steps(&db.run("needed").await), ["VACUUM (ANALYZE) public.dirty"]);
+    assert!(steps(&db.run("needed").await).is_empty(), "nothing is dirty any more");
 
     db.insert("late", "upkeep", json!({"vacuumed_before": "7 days", "actions": ["vacuum"]})).await;
-    assert_eq!(tasks(&db.run("late").await), ["VACUUM public.\"Odd one\"", "VACUUM public.clean"]);
+    assert_eq!(steps(&db.run("late").await), ["VACUUM public.\"Odd one\"", "VACUUM public.clean"]);
     let in_a_month = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * 30);
-    assert_eq!(tasks(&db.occurrence("late").now(in_a_month).run().await.unwrap()).len(), 3);
+    assert_eq!(steps(&db.occurrence("late").now(in_a_month).run().await.unwrap()).len(), 3);
 }
 
 #[tokio::test]
@@ -81,13 +81,13 @@ async fn bloated_indexes_are_rebuilt() {
     db.execute("VACUUM (ANALYZE) clean").await;
     db.insert("bloat", "upkeep", json!({"actions": ["reindex"], "index_bytes": 0})).await;
     let ran = db.run("bloat").await;
-    assert_eq!(tasks(&ran), ["REINDEX INDEX CONCURRENTLY public.dirty_pkey"], "{ran:?}");
+    assert_eq!(steps(&ran), ["REINDEX INDEX CONCURRENTLY public.dirty_pkey"], "{ran:?}");
     let told = &detail(&ran, "done")[0];
     assert!(
         told["after"]["bytes"].as_i64().unwrap() * 2 < told["before"]["bytes"].as_i64().unwrap(),
         "{told}"
     );
-    assert!(tasks(&db.run("bloat").await).is_empty(), "its estimate is right again");
+    assert!(steps(&db.run("bloat").await).is_empty(), "its estimate is right again");
 }
 
 #[tokio::test]
@@ -100,7 +100,7 @@ async fn partitions_are_vacuumed_and_their_parent_analyzed() {
     .await;
     db.insert("log", "upkeep", json!({"tables": ["log"]})).await;
     let expected = ["ANALYZE public.log", "VACUUM (ANALYZE) public.log_1", "VACUUM (ANALYZE) public.log_2"];
-    assert_eq!(tasks(&db.run("log").await), expected);
+    assert_eq!(steps(&db.run("log").await), expected);
 }
 
 #[tokio::test]
@@ -120,9 +120,9 @@ async fn an_index_is_built_once_and_a_failed_one_again() {
     db.execute("DELETE FROM dirty WHERE id = 20001").await;
     let ran = db.run("index").await;
     assert_eq!(ran.state, "succeeded", "{ran:?}");
-    assert_eq!(tasks(&ran).len(), 2, "the invalid one is dropped first: {ran:?}");
+    assert_eq!(steps(&ran).len(), 2, "the invalid one is dropped first: {ran:?}");
     assert_eq!(db.get::<String>(INDEXES, &[]).await, "dirty note dirty_pkey");
-    assert!(tasks(&db.run("index").await).is_empty());
+    assert!(steps(&db.run("index").await).is_empty());
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn debris_of_a_failed_reindex_is_dropped() {
     db.execute("CREATE INDEX keep_ccnew ON dirty (note)").await;
     db.insert("debris", "upkeep", json!({"tables": ["dirty"], "actions": ["analyze"]})).await;
     let expected = ["DROP INDEX CONCURRENTLY IF EXISTS public.dirty_pkey_ccnew", "ANALYZE public.dirty"];
-    assert_eq!(tasks(&db.run("debris").await), expected);
+    assert_eq!(steps(&db.run("debris").await), expected);
     assert_eq!(db.get::<String>(INDEXES, &[]).await, "dirty_pkey keep_ccnew");
 }
 
@@ -167,13 +167,13 @@ async fn a_cancel_ends_a_wait_without_limit_and_the_next_run_mends_what_it_left(
 }
 
 #[tokio::test]
-async fn a_takeover_goes_on_with_the_next_task() {
+async fn a_takeover_goes_on_with_the_next_step() {
     let db = tables().await;
     db.insert("named", "upkeep", json!({"tables": ["clean", "dirty"], "actions": ["vacuum"]})).await;
     let lost = db.occurrence("named").kill_after_batches(1).run().await.unwrap();
     assert_eq!((lost.state.as_str(), lost.batches), ("running", 1));
     let ran = db.run("named").await;
-    assert_eq!((ran.state.as_str(), ran.attempt, tasks(&ran).len()), ("succeeded", 2, 2), "{ran:?}");
+    assert_eq!((ran.state.as_str(), ran.attempt, steps(&ran).len()), ("succeeded", 2, 2), "{ran:?}");
     let counts = "SELECT pg_stat_get_vacuum_count('clean'::regclass) = 1 AND pg_stat_get_vacuum_count('dirty'::regclass) >= 1";
     assert!(db.get::<bool>(counts, &[]).await, "the first is not done again");
 }
@@ -187,7 +187,7 @@ async fn a_table_that_somebody_has_locked_is_passed_over() {
     db.insert("named", "upkeep", json!({"tables": ["clean", "dirty"]})).await;
     let ran = db.run("named").await;
     assert!(skipped(&ran, "VACUUM (ANALYZE) public.clean").contains("lock"), "{ran:?}");
-    assert_eq!(tasks(&ran), ["VACUUM (ANALYZE) public.dirty"]);
+    assert_eq!(steps(&ran), ["VACUUM (ANALYZE) public.dirty"]);
 }
 
 #[tokio::test]
@@ -227,7 +227,7 @@ async fn views_are_refreshed_and_what_is_in_the_way_is_named() {
     );
     db.execute("CREATE UNIQUE INDEX ON counts (k)").await;
     let ran = db.run("view").await;
-    assert_eq!(tasks(&ran), ["REFRESH MATERIALIZED VIEW CONCURRENTLY public.counts"], "{ran:?}");
+    assert_eq!(steps(&ran), ["REFRESH MATERIALIZED VIEW CONCURRENTLY public.counts"], "{ran:?}");
     assert_eq!(db.get::<i64>("SELECT count(*) FROM counts", &[]).await, 2);
 
     for (name, params, part) in [
@@ -272,8 +272,8 @@ async fn what_belongs_to_others_is_theirs() {
         ran.state == "refused" && error(&ran).contains("GRANT \"upkeep_owner\" TO \"upkeep_replica\";"),
         "{ran:?}"
     );
-    assert!(tasks(&run("all").await).is_empty());
+    assert!(steps(&run("all").await).is_empty());
     db.execute("GRANT upkeep_owner TO upkeep_replica").await;
-    assert_eq!(tasks(&run("all").await), ["VACUUM public.dirty"]);
+    assert_eq!(steps(&run("all").await), ["VACUUM public.dirty"]);
     assert_eq!(run("named").await.state, "succeeded");
 }

@@ -1,13 +1,13 @@
 //! The kind `upkeep`: VACUUM, ANALYZE, REINDEX and indexes CONCURRENTLY, refreshed materialized views.
 //!
-//! It does, one after the other, what cannot run in a transaction and so cannot be fenced; each task is harmless twice, and
+//! It does, one after the other, what cannot run in a transaction and so cannot be fenced; each step is harmless twice, and
 //! what is done is stored after each, so that a takeover goes on with the next. What is easy to get wrong: a CONCURRENTLY
 //! statement that failed leaves an invalid index behind, which costs every write until somebody drops it. Debris comes
 //! first, therefore.
 
 mod params;
 mod plan;
-mod task;
+mod step;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use self::{
     params::Params,
-    task::{Outcome, Task},
+    step::{Outcome, Step},
 };
 use crate::{
     Error, ErrorKind,
@@ -26,14 +26,14 @@ use crate::{
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Upkeep;
 
-/// The most tasks that a report tells of one by one.
+/// The most steps that a report tells of one by one.
 const TOLD: usize = 200;
 
 /// What an upkeep remembers: what is done, by all attempts of the occurrence.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Done {
-    /// Names of tasks.
-    tasks: Vec<String>,
+    /// Names of steps.
+    steps: Vec<String>,
     /// What the report tells of them, the first [`TOLD`].
     told: Vec<Value>,
     /// What was passed over, and why.
@@ -65,60 +65,60 @@ impl Kind for Upkeep {
 
     async fn run(&self, context: &mut RunContext, params: Params) -> Result<Report, Stop> {
         let mut done = context.cursor::<Done>()?.unwrap_or_default();
-        let tasks = plan::tasks(context, &params).await?;
+        let steps = plan::steps(context, &params).await?;
         if context.mode() == Mode::Dry {
-            let would: Vec<Value> = tasks.iter().map(|task| task.name().into()).collect();
+            let would: Vec<Value> = steps.iter().map(|step| step.name().into()).collect();
             return Ok(Report::new(Stopped::Drained).with("would", would));
         }
         let begun = Instant::now();
         let limit = params.time_limit(context.options())?;
         let mut stopped = Stopped::Drained;
-        let total = tasks.len();
-        for (at, task) in tasks.iter().enumerate() {
-            // What is debris now was left after any earlier task of that name.
-            if !matches!(task, Task::DropDebris { .. }) && done.tasks.contains(&task.name()) {
+        let total = steps.len();
+        for (at, step) in steps.iter().enumerate() {
+            // What is debris now was left after any earlier step of that name.
+            if !matches!(step, Step::DropDebris { .. }) && done.steps.contains(&step.name()) {
                 continue;
             }
             if limit.is_some_and(|limit| begun.elapsed() >= limit) {
                 stopped = Stopped::TimeLimit;
                 break;
             }
-            context.progress(&json!({ "task": task.name(), "at": at + 1, "of": total })).await?;
-            carry_out(context, task, &mut done).await?;
+            context.progress(&json!({ "step": step.name(), "at": at + 1, "of": total })).await?;
+            carry_out(context, step, &mut done).await?;
         }
         conclude(stopped, done)
     }
 }
 
-/// Does one task, and stores that it is done. What failed is not stored: another attempt tries it again.
-async fn carry_out(context: &mut RunContext, task: &Task, done: &mut Done) -> Result<(), Stop> {
-    match task.carry_out(context).await {
+/// Does one step, and stores that it is done. What failed is not stored: another attempt tries it again.
+async fn carry_out(context: &mut RunContext, step: &Step, done: &mut Done) -> Result<(), Stop> {
+    match step.carry_out(context).await {
         Ok(Outcome::Done(told)) => {
             if done.told.len() < TOLD {
                 done.told.push(told);
             }
         }
-        Ok(Outcome::Skipped(why)) => done.skipped.push(json!({ "task": task.name(), "why": why })),
+        Ok(Outcome::Skipped(why)) => done.skipped.push(json!({ "step": step.name(), "why": why })),
         Err(Stop::Failed(error)) => {
-            tracing::warn!(job = context.job(), task = task.name(), %error, "upkeep.task_failed");
+            tracing::warn!(job = context.job(), step = step.name(), %error, "upkeep.step_failed");
             done.failed
-                .push(json!({ "task": task.name(), "error": error.to_string(), "remedy": error.remedy() }));
+                .push(json!({ "step": step.name(), "error": error.to_string(), "remedy": error.remedy() }));
             return Ok(());
         }
         Err(stop) => return Err(stop),
     }
-    done.tasks.push(task.name());
+    done.steps.push(step.name());
     context.checkpoint(done).await
 }
 
 fn conclude(stopped: Stopped, done: Done) -> Result<Report, Stop> {
-    let count = done.tasks.len() - done.skipped.len();
+    let count = done.steps.len() - done.skipped.len();
     if let Some(first) = done.failed.first() {
         let message = format!(
-            "{} of {} tasks failed; the first: {}: {}",
+            "{} of {} steps failed; the first: {}: {}",
             done.failed.len(),
-            done.failed.len() + done.tasks.len(),
-            text(first, "task"),
+            done.failed.len() + done.steps.len(),
+            text(first, "step"),
             text(first, "error")
         );
         let mut error = Error::new(ErrorKind::Database, message);
@@ -131,7 +131,7 @@ fn conclude(stopped: Stopped, done: Done) -> Result<Report, Stop> {
         details.insert("skipped".to_owned(), done.skipped.into());
         return Err(Stop::Unexpected { error, details });
     }
-    Ok(Report::new(stopped).with("tasks", count).with("done", done.told).with("skipped", done.skipped))
+    Ok(Report::new(stopped).with("steps", count).with("done", done.told).with("skipped", done.skipped))
 }
 
 fn text<'a>(value: &'a Value, name: &str) -> &'a str {

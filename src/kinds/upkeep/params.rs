@@ -156,7 +156,7 @@ pub const TABLE: &[Param] = &[
         name: "time_limit",
         takes: "duration or seconds",
         default: "no limit",
-        help: "Begins no further task after that long, and ends the run as succeeded.",
+        help: "Begins no further step after that long, and ends the run as succeeded.",
     },
 ];
 

@@ -9,7 +9,7 @@ use tokio_postgres::Row;
 
 use super::{
     params::{Action, NewIndex, Params},
-    task::Task,
+    step::Step,
 };
 use crate::{
     kind::{RunContext, Stop, interval::Retention, sql::Quoted, vacuum::Cleaning},
@@ -27,16 +27,16 @@ struct Table {
     late: bool,
 }
 
-/// The tasks, in their order.
+/// The steps, in their order.
 ///
 /// # Errors
 /// [`Stop::Refused`] for a name that does not exist, or belongs to another role.
 ///
 /// # Cancel safety
 /// As [`RunContext::query`].
-pub async fn tasks(context: &mut RunContext, params: &Params) -> Result<Vec<Task>, Stop> {
+pub async fn steps(context: &mut RunContext, params: &Params) -> Result<Vec<Step>, Stop> {
     let tables = if params.actions().is_empty() { Vec::new() } else { tables(context, params).await? };
-    let mut tasks = Vec::new();
+    let mut steps = Vec::new();
     let mut oids: BTreeSet<u32> = tables.iter().map(|table| table.oid).collect();
     let mut builds = Vec::new();
     for index in &params.create_indexes {
@@ -47,18 +47,18 @@ pub async fn tasks(context: &mut RunContext, params: &Params) -> Result<Vec<Task
     let oids: Vec<u32> = oids.into_iter().collect();
     for row in context.query(statements::UPKEEP_DEBRIS, &[&oids]).await? {
         if !row.get::<_, bool>("busy") {
-            tasks.push(Task::DropDebris { index: row.get("name"), table: row.get("table_oid") });
+            steps.push(Step::DropDebris { index: row.get("name"), table: row.get("table_oid") });
         }
     }
-    tasks.extend(builds);
-    tasks.extend(tables.iter().filter_map(|table| clean(table, params)));
+    steps.extend(builds);
+    steps.extend(tables.iter().filter_map(|table| clean(table, params)));
     if params.actions().contains(&Action::Reindex) {
-        tasks.extend(reindex(context, params, &oids).await?);
+        steps.extend(reindex(context, params, &oids).await?);
     }
     for view in &params.refresh {
-        tasks.push(refresh(context, view).await?);
+        steps.push(refresh(context, view).await?);
     }
-    Ok(tasks)
+    Ok(steps)
 }
 
 async fn tables(context: &mut RunContext, params: &Params) -> Result<Vec<Table>, Stop> {
@@ -94,7 +94,7 @@ async fn tables(context: &mut RunContext, params: &Params) -> Result<Vec<Table>,
 
 /// What is to be done with a table, if anything. A partitioned table has no rows of its own: only its statistics, which no
 /// autovacuum makes, are.
-fn clean(table: &Table, params: &Params) -> Option<Task> {
+fn clean(table: &Table, params: &Params) -> Option<Step> {
     let [vacuum, analyze] =
         [Action::Vacuum, Action::Analyze].map(|action| params.actions().contains(&action));
     let cleaning = match (vacuum && !table.partitioned, analyze) {
@@ -103,7 +103,7 @@ fn clean(table: &Table, params: &Params) -> Option<Task> {
         (false, true) => Cleaning::Analyze,
         (false, false) => return None,
     };
-    needs_it(table, params).then(|| Task::Clean { table: table.name.clone(), oid: table.oid, cleaning })
+    needs_it(table, params).then(|| Step::Clean { table: table.name.clone(), oid: table.oid, cleaning })
 }
 
 fn needs_it(table: &Table, params: &Params) -> bool {
@@ -114,19 +114,19 @@ fn needs_it(table: &Table, params: &Params) -> bool {
     is_dirty || table.late
 }
 
-async fn reindex(context: &mut RunContext, params: &Params, oids: &[u32]) -> Result<Vec<Task>, Stop> {
+async fn reindex(context: &mut RunContext, params: &Params, oids: &[u32]) -> Result<Vec<Step>, Stop> {
     let least = params.bloat_fraction();
     let rows = context.query(statements::UPKEEP_INDEXES, &[&oids]).await?;
     let is_bloated = |row: &Row| {
         let (bloat, bytes): (Option<f64>, i64) = (row.get("bloat"), row.get("bytes"));
         least.is_none_or(|least| bloat.is_some_and(|bloat| bloat >= least) && bytes >= params.index_bytes)
     };
-    let task = |row: &Row| Task::Reindex { index: row.get("name"), table: row.get("table_oid") };
-    Ok(rows.iter().filter(|row| is_bloated(row)).map(task).collect())
+    let step = |row: &Row| Step::Reindex { index: row.get("name"), table: row.get("table_oid") };
+    Ok(rows.iter().filter(|row| is_bloated(row)).map(step).collect())
 }
 
 /// The table of an index that is to be there, and what makes it, if it is not.
-async fn create_index(context: &mut RunContext, wanted: &NewIndex) -> Result<(u32, Vec<Task>), Stop> {
+async fn create_index(context: &mut RunContext, wanted: &NewIndex) -> Result<(u32, Vec<Step>), Stop> {
     let param = "create_indexes";
     let run = context.run_id();
     let rows = context.query(statements::UPKEEP_INDEX, &[&wanted.table, &wanted.name, &run]).await?;
@@ -147,8 +147,8 @@ async fn create_index(context: &mut RunContext, wanted: &NewIndex) -> Result<(u3
     let unique = if wanted.unique { "UNIQUE " } else { "" };
     let bare: &str = row.get("bare_name");
     let sql = format!("CREATE {unique}INDEX CONCURRENTLY {bare} ON {table_name} {}", wanted.on);
-    let build = Task::CreateIndex { index: index.clone(), sql, table };
-    let drop = Task::DropDebris { index: index.clone(), table };
+    let build = Step::CreateIndex { index: index.clone(), sql, table };
+    let drop = Step::DropDebris { index: index.clone(), table };
     match row.get("state") {
         "none" => Ok((table, vec![build])),
         // Somebody may be building it right now.
@@ -165,7 +165,7 @@ async fn create_index(context: &mut RunContext, wanted: &NewIndex) -> Result<(u3
     }
 }
 
-async fn refresh(context: &mut RunContext, view: &str) -> Result<Task, Stop> {
+async fn refresh(context: &mut RunContext, view: &str) -> Result<Step, Stop> {
     let run = context.run_id();
     let rows = context.query(statements::UPKEEP_MATVIEW, &[&view, &run]).await?;
     let found = rows.first().filter(|row| row.get::<_, Option<u32>>("oid").is_some());
@@ -189,7 +189,7 @@ async fn refresh(context: &mut RunContext, view: &str) -> Result<Task, Stop> {
         let remedy = format!("CREATE UNIQUE INDEX ON {name} (…);");
         return refused("has no unique index over all its rows, which CONCURRENTLY needs", remedy);
     }
-    Ok(Task::Refresh { view: name })
+    Ok(Step::Refresh { view: name })
 }
 
 fn missing(param: &str, name: &str, what: &str) -> Stop {

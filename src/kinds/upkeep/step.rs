@@ -1,4 +1,4 @@
-//! One task of an upkeep: its name, how it is carried out, what the report tells of it.
+//! One step of an upkeep: its name, how it is carried out, what the report tells of it.
 //!
 //! What is easy to get wrong: CONCURRENTLY statements wait for locks without limit, so a table that an autovacuum works on is
 //! passed over beforehand; else the wait would push the autovacuum aside.
@@ -17,7 +17,7 @@ use crate::{
 
 /// What is to be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Task {
+pub enum Step {
     /// Drops an invalid index.
     DropDebris {
         /// The index, quoted.
@@ -57,7 +57,7 @@ pub enum Task {
     },
 }
 
-/// What became of a task.
+/// What became of a step.
 #[must_use]
 pub enum Outcome {
     /// It is done; what the report tells of it.
@@ -66,15 +66,15 @@ pub enum Outcome {
     Skipped(String),
 }
 
-impl Task {
+impl Step {
     /// What people read, and what the run remembers it by: the statement.
     pub fn name(&self) -> String {
         match self {
-            Task::DropDebris { index, .. } => format!("DROP INDEX CONCURRENTLY IF EXISTS {index}"),
-            Task::CreateIndex { index, .. } => format!("CREATE INDEX CONCURRENTLY {index}"),
-            Task::Clean { table, cleaning, .. } => format!("{} {table}", cleaning.as_sql()),
-            Task::Reindex { index, .. } => format!("REINDEX INDEX CONCURRENTLY {index}"),
-            Task::Refresh { view, .. } => format!("REFRESH MATERIALIZED VIEW CONCURRENTLY {view}"),
+            Step::DropDebris { index, .. } => format!("DROP INDEX CONCURRENTLY IF EXISTS {index}"),
+            Step::CreateIndex { index, .. } => format!("CREATE INDEX CONCURRENTLY {index}"),
+            Step::Clean { table, cleaning, .. } => format!("{} {table}", cleaning.as_sql()),
+            Step::Reindex { index, .. } => format!("REINDEX INDEX CONCURRENTLY {index}"),
+            Step::Refresh { view, .. } => format!("REFRESH MATERIALIZED VIEW CONCURRENTLY {view}"),
         }
     }
 
@@ -88,18 +88,18 @@ impl Task {
     pub async fn carry_out(&self, context: &mut RunContext) -> Result<Outcome, Stop> {
         let begun = Instant::now();
         match self {
-            Task::Clean { oid, cleaning, .. } => Ok(match vacuum::clean(context, *oid, *cleaning).await? {
+            Step::Clean { oid, cleaning, .. } => Ok(match vacuum::clean(context, *oid, *cleaning).await? {
                 Cleaned::Done { before, after, took } => Outcome::Done(json!({
-                    "task": self.name(), "took_ms": millis(took), "before": before, "after": after,
+                    "step": self.name(), "took_ms": millis(took), "before": before, "after": after,
                 })),
                 Cleaned::Skipped(why) => Outcome::Skipped(why.to_owned()),
             }),
-            Task::DropDebris { index, table } => {
+            Step::DropDebris { index, table } => {
                 self.concurrently(context, *table, &self.name(), index).await
             }
-            Task::CreateIndex { index, sql, table } => self.concurrently(context, *table, sql, index).await,
-            Task::Reindex { index, table } => self.concurrently(context, *table, &self.name(), index).await,
-            Task::Refresh { view } => {
+            Step::CreateIndex { index, sql, table } => self.concurrently(context, *table, sql, index).await,
+            Step::Reindex { index, table } => self.concurrently(context, *table, &self.name(), index).await,
+            Step::Refresh { view } => {
                 let before = size(context, view).await?;
                 if !vacuum::patiently(context, &self.name()).await? {
                     return Ok(Outcome::Skipped(vacuum::LOCKED.to_owned()));
@@ -133,7 +133,7 @@ impl Task {
     }
 
     fn told(&self, begun: Instant, before: Option<i64>, after: Option<i64>) -> Value {
-        json!({ "task": self.name(), "took_ms": millis(begun.elapsed()),
+        json!({ "step": self.name(), "took_ms": millis(begun.elapsed()),
                 "before": { "bytes": before }, "after": { "bytes": after } })
     }
 }
