@@ -8,10 +8,10 @@ SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name,
        c.relkind::text AS kind,
        n.nspname IN ('sexton', 'pg_catalog', 'information_schema', 'pg_toast') AS protected,
        pg_catalog.row_security_active(c.oid) AS row_security,
-       current_user::text AS role,
+       pg_catalog.quote_ident(current_user) AS role,
        pg_catalog.has_table_privilege(c.oid, 'SELECT')
          AND coalesce(pg_catalog.bool_and(pg_catalog.has_column_privilege(c.oid, k.attnum, 'UPDATE')), true) AS may,
-       j.edited_by AS editor,
+       pg_catalog.quote_ident(j.edited_by) AS editor,
        coalesce(pg_catalog.bool_and(pg_catalog.has_column_privilege(
          pg_catalog.to_regrole(pg_catalog.quote_ident(j.edited_by)), c.oid, k.attnum, 'UPDATE')), false) AS editor_may,
        j.run_as,

@@ -140,6 +140,18 @@ impl Params {
         if self.from.contains(&self.to) {
             return wrong("to", "is one of `from`: nothing would change");
         }
+        self.check_set()?;
+        if !(1..=1_000_000).contains(&self.batch) {
+            return wrong("batch", "must be from 1 to 1000000 rows");
+        }
+        if self.limit_rows == Some(0) {
+            return wrong("limit_rows", "must be at least 1; pause the job if it is to change nothing");
+        }
+        self.check_predicate()
+    }
+
+    fn check_set(&self) -> Result<(), ParamError> {
+        let wrong = |path: &str, message: &str| Err(ParamError::new(path, message));
         if self.set.contains_key(&self.column) {
             return wrong(&format!("set.{}", self.column), "is the state, which `to` sets");
         }
@@ -148,15 +160,13 @@ impl Params {
         {
             return wrong("touch", &format!("\"{touch}\" is set already"));
         }
-        if !(1..=1_000_000).contains(&self.batch) {
-            return wrong("batch", "must be from 1 to 1000000 rows");
-        }
-        if self.limit_rows == Some(0) {
-            return wrong("limit_rows", "must be at least 1; pause the job if it is to change nothing");
-        }
+        Ok(())
+    }
+
+    fn check_predicate(&self) -> Result<(), ParamError> {
         match self.predicate.as_deref() {
             Some(text) if text.trim().is_empty() => {
-                wrong("where", "is empty; leave it out if every stuck row is to be reset")
+                Err(ParamError::new("where", "is empty; leave it out if every stuck row is to be reset"))
             }
             Some(text) => inputs::cut(text).map(drop).map_err(|message| ParamError::new("where", message)),
             None => Ok(()),

@@ -12,7 +12,8 @@ use super::{
 };
 use crate::{
     kind::{
-        RunContext, Stop, inputs,
+        RunContext, Stop,
+        inputs::{self, Piece},
         sql::{Quoted, Sql, expression_type, is_about_the_text},
     },
     statements,
@@ -40,11 +41,7 @@ pub async fn stuck(context: &mut RunContext, params: &Params, cutoff: Timestamp)
     };
     let table = Quoted::by_server(row.get("name"));
     let since = since(context, &table, params, row.get("column")).await?;
-    let predicate = match &params.predicate {
-        Some(text) => inputs::cut(text)
-            .map_err(|message| Stop::refused(format!("params.where: {message}"), "edit the job"))?,
-        None => Vec::new(),
-    };
+    let predicate = predicate(params)?;
     let inputs = inputs::declared(context, "where", &predicate)?;
     let stuck = Stuck {
         partitioned: row.get::<_, &str>("kind") == "p",
@@ -61,6 +58,11 @@ pub async fn stuck(context: &mut RunContext, params: &Params, cutoff: Timestamp)
     };
     judge(context, &stuck).await?;
     Ok(stuck)
+}
+
+fn predicate(params: &Params) -> Result<Vec<Piece>, Stop> {
+    let Some(text) = &params.predicate else { return Ok(Vec::new()) };
+    inputs::cut(text).map_err(|message| Stop::refused(format!("params.where: {message}"), "edit the job"))
 }
 
 /// The state's, those of `set` in order, that of `touch`.
@@ -99,12 +101,17 @@ fn permit(row: &Row, params: &Params) -> Result<(), Stop> {
     if row.get::<_, Option<&str>>("run_as").is_some() {
         return refused("run_as: a reset runs as its replica".to_owned(), "set run_as to NULL".to_owned());
     }
+    permit_roles(row, name, &column_names(params).join(", "))
+}
+
+/// Whether the replica's role and the job's last editor may read and update.
+fn permit_roles(row: &Row, name: &str, columns: &str) -> Result<(), Stop> {
+    let refused = |reason: String, remedy: String| Err(Stop::refused(reason, remedy));
     let role: &str = row.get("role");
     if row.get("row_security") {
         let reason = format!("row security hides rows of {name} from role {role}");
         return refused(reason, format!("ALTER ROLE {role} BYPASSRLS, or give it a policy as the owner"));
     }
-    let columns = column_names(params).join(", ");
     if !row.get::<_, bool>("may") {
         let reason = format!("role {role} may not read {name} and update {columns}");
         return refused(reason, format!("GRANT SELECT, UPDATE ON {name} TO {role};"));

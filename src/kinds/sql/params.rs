@@ -177,6 +177,14 @@ impl Params {
         if let Some(expect) = self.expect {
             expect.check()?;
         }
+        if !(1..=100).contains(&self.keep_rows) {
+            return wrong("keep_rows", "must be from 1 to 100 rows");
+        }
+        self.check_repeat()
+    }
+
+    fn check_repeat(&self) -> Result<(), ParamError> {
+        let wrong = |path: &str, message: &str| Err(ParamError::new(path, message));
         match self.repeat {
             Repeat::UntilNothing if !self.is_any_of(&["insert", "update", "delete", "merge", "with"]) => {
                 return wrong(
@@ -193,9 +201,6 @@ impl Params {
         }
         if self.limit_rows == Some(0) {
             return wrong("limit_rows", "must be at least 1; disarm the job if it is to do nothing");
-        }
-        if !(1..=100).contains(&self.keep_rows) {
-            return wrong("keep_rows", "must be from 1 to 100 rows");
         }
         Ok(())
     }

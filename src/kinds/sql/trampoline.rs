@@ -5,6 +5,7 @@
 //! nobody else can replace it; it is made anew for each execution, since the statement itself could.
 
 use serde_json::Value;
+use tokio_postgres::Row;
 
 use super::params::Params;
 use crate::{
@@ -178,19 +179,28 @@ async fn rights(context: &mut RunContext) -> Result<(String, Option<String>), St
     let run = context.run_id();
     let rows = context.query(statements::SQL_RIGHTS, &[&run]).await?;
     let Some(row) = rows.first() else {
-        // The job is no longer this run's: the next ping says why.
+        // The job is no longer this run's: the ping says why.
         context.ping().await?;
         return Err(Stop::refused("the job is gone", "save it again"));
     };
-    let run_as: Option<&str> = row.get("run_as");
     let (Some(role), Some(quoted)) =
         (row.get::<_, Option<String>>("role"), row.get::<_, Option<&str>>("quoted_role"))
     else {
-        let role = Quoted::name(run_as.unwrap_or_default());
+        let role = Quoted::name(row.get::<_, Option<&str>>("run_as").unwrap_or_default());
         let reason = format!("run_as: there is no role {}", role.as_str());
         return Err(Stop::refused(reason, format!("CREATE ROLE {};", role.as_str())));
     };
-    let (runner, quoted_runner): (&str, &str) = (row.get("runner"), row.get("quoted_runner"));
+    permit(row, &role, quoted)?;
+    if role == row.get::<_, &str>("runner") {
+        return Ok((role, None));
+    }
+    let become_role = format!("SET LOCAL ROLE {quoted}");
+    let remedy = format!("GRANT {quoted} TO {};", row.get::<_, &str>("quoted_runner"));
+    may_become(context, &become_role, remedy).await?;
+    Ok((role, Some(become_role)))
+}
+
+fn permit(row: &Row, role: &str, quoted: &str) -> Result<(), Stop> {
     if !row.get::<_, bool>("editor_may") {
         let editor: &str = row.get("editor");
         let reason =
@@ -202,12 +212,7 @@ async fn rights(context: &mut RunContext) -> Result<(String, Option<String>), St
         let reason = format!("role {role} may not have temporary functions, which the statement runs in");
         return Err(Stop::refused(reason, format!("GRANT TEMPORARY ON DATABASE {database} TO {quoted};")));
     }
-    if role == runner {
-        return Ok((role, None));
-    }
-    let become_role = format!("SET LOCAL ROLE {quoted}");
-    may_become(context, &become_role, format!("GRANT {quoted} TO {quoted_runner};")).await?;
-    Ok((role, Some(become_role)))
+    Ok(())
 }
 
 /// Tries, since what a member may depends on the server's version.

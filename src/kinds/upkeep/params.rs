@@ -188,6 +188,11 @@ impl Params {
         if self.bloat_fraction.is_some() && !self.actions().contains(&Action::Reindex) {
             return wrong("bloat_fraction", "needs \"reindex\" among the actions");
         }
+        self.check_indexes()
+    }
+
+    fn check_indexes(&self) -> Result<(), ParamError> {
+        let wrong = |path: &str, message: &str| Err(ParamError::new(path, message));
         for (at, index) in self.create_indexes.iter().enumerate() {
             let path = |name: &str| format!("create_indexes[{at}].{name}");
             if index.name.trim().is_empty() || index.name.len() > 63 {

@@ -127,42 +127,43 @@ async fn reindex(context: &mut RunContext, params: &Params, oids: &[u32]) -> Res
 
 /// The table of an index that is to be there, and what makes it, if it is not.
 async fn create_index(context: &mut RunContext, wanted: &NewIndex) -> Result<(u32, Vec<Step>), Stop> {
-    let param = "create_indexes";
     let run = context.run_id();
     let rows = context.query(statements::UPKEEP_INDEX, &[&wanted.table, &wanted.name, &run]).await?;
     let found = rows.first().and_then(|row| Some((row, row.get::<_, Option<u32>>("table_oid")?)));
-    let Some((row, table)) = found else { return Err(missing(param, &wanted.table, "table")) };
-    let (table_name, index): (String, String) = (row.get("table_name"), row.get("name"));
+    let Some((row, table)) = found else { return Err(missing("create_indexes", &wanted.table, "table")) };
+    let table_name: &str = row.get("table_name");
+    let refused = |what: String, remedy| Err(Stop::refused(format!("params.create_indexes: {what}"), remedy));
     if !row.get::<_, bool>("may") {
-        return Err(not_ours(param, &table_name, row));
+        return Err(not_ours("create_indexes", table_name, row));
     }
     if row.get::<_, &str>("kind") == "p" {
-        let reason =
-            format!("params.{param}: {table_name} is partitioned, which CONCURRENTLY cannot index at once");
-        return Err(Stop::refused(
-            reason,
-            "name its partitions, then CREATE INDEX on the table, which attaches theirs",
-        ));
+        let remedy = "name its partitions, then CREATE INDEX on the table, which attaches theirs";
+        return refused(
+            format!("{table_name} is partitioned, which CONCURRENTLY cannot index at once"),
+            remedy,
+        );
     }
-    let unique = if wanted.unique { "UNIQUE " } else { "" };
-    let bare: &str = row.get("bare_name");
-    let sql = format!("CREATE {unique}INDEX CONCURRENTLY {bare} ON {table_name} {}", wanted.on);
-    let build = Step::CreateIndex { index: index.clone(), sql, table };
-    let drop = Step::DropDebris { index: index.clone(), table };
     match row.get("state") {
-        "none" => Ok((table, vec![build])),
+        "none" => Ok((table, vec![build(row, table, wanted)])),
         // Somebody may be building it right now.
         "invalid" if row.get("busy") => Ok((table, Vec::new())),
-        "invalid" => Ok((table, vec![drop, build])),
+        "invalid" => {
+            let drop = Step::DropDebris { index: row.get("name"), table };
+            Ok((table, vec![drop, build(row, table, wanted)]))
+        }
         "other" => {
-            let reason = format!(
-                "params.{param}: {} is the name of something else",
-                Quoted::name(&wanted.name).as_str()
-            );
-            Err(Stop::refused(reason, "give the index another name"))
+            let name = Quoted::name(&wanted.name);
+            refused(format!("{} is the name of something else", name.as_str()), "give the index another name")
         }
         _ => Ok((table, Vec::new())),
     }
+}
+
+fn build(row: &Row, table: u32, wanted: &NewIndex) -> Step {
+    let unique = if wanted.unique { "UNIQUE " } else { "" };
+    let (bare, table_name): (&str, &str) = (row.get("bare_name"), row.get("table_name"));
+    let sql = format!("CREATE {unique}INDEX CONCURRENTLY {bare} ON {table_name} {}", wanted.on);
+    Step::CreateIndex { index: row.get("name"), sql, table }
 }
 
 async fn refresh(context: &mut RunContext, view: &str) -> Result<Step, Stop> {
