@@ -87,7 +87,7 @@ fn rooms_named(code: &str) -> BTreeSet<String> {
         let rest = &code[at + "crate::".len()..];
         match rest.strip_prefix('{') {
             Some(list) => rooms.extend(heads(list)),
-            None => rooms.insert(word(rest)).then_some(()).unwrap_or_default(),
+            None => rooms.extend([word(rest)]),
         }
     }
     rooms

@@ -94,8 +94,8 @@ impl Control {
         let replica = registration.replica_id.simple().to_string();
         let name = format!("sexton/{}/control", &replica[replica.len() - 8..]);
         let session = connector.open(&name, &[]).await?;
-        check_server(&session).await?;
         refuse_transaction_pooler(&session.client, connector).await?;
+        check_server(&session).await?;
         let installation = check_installation(&session, registration).await?;
         let incarnation = observe(&session).await?;
         let slots = i32::from(registration.slots);

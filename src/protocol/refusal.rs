@@ -50,7 +50,7 @@ pub(super) fn explain(error: tokio_postgres::Error, config: &Config) -> Error {
     if said.contains("unsupported startup parameter") {
         return Error::new(ErrorKind::Unsuitable, "a connection pooler refuses our session settings")
             .about(place)
-            .with_remedy("connect to PostgreSQL directly, or through a pool in session mode; do not hide this with ignore_startup_parameters")
+            .with_remedy("connect to PostgreSQL directly; do not hide this with ignore_startup_parameters")
             .caused_by(error);
     }
     if cause(&error).contains("does not allow writes") {

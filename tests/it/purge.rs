@@ -1,29 +1,321 @@
 //! What a purge deletes, refuses and reports.
 
 use serde_json::json;
+use sexton::kind::Options;
 
 use crate::purge_support::{World, detail};
 
-/// 1,000 rows, one an hour back from now; every tenth has no age.
+/// 1,000 rows, one an hour back from now; every tenth has no age. 468 are older than 20 days.
 const EVENTS: &str = "CREATE TABLE events (id bigint PRIMARY KEY, at timestamptz, tenant bigint NOT NULL);
-    INSERT INTO events SELECT i, CASE WHEN i % 10 > 0 THEN now() - i * interval '1 hour' END, i % 3
+    INSERT INTO events SELECT i, CASE WHEN i % 10 > 0 THEN now() - i * interval '1 hour' + interval '1 minute' END, i % 3
       FROM generate_series(1, 1000) i;";
 
 #[tokio::test]
 async fn both_walks_delete_what_is_old_and_keep_what_has_no_age() {
     for (walk, index) in [("heap", ""), ("index", "CREATE INDEX ON events (at)")] {
-        let world = World::new(&format!("{EVENTS} {index}")).await;
-        let due = world.number("SELECT count(*) FROM events WHERE at < now() - interval '20 days'").await;
-        world
-            .job(json!({"table": "events", "by": "at", "retention": "20 days", "walk": walk, "batch": 50,
-                         "max_fraction": 1}))
-            .await;
-        let ran = world.run().await;
-        assert_eq!((ran.state.as_str(), ran.error.as_deref()), ("succeeded", None), "{walk}");
-        assert_eq!(ran.rows, due, "{walk}: {:?}", ran.report);
-        assert_eq!(detail(&ran, "/walk"), walk);
-        assert_eq!(world.number("SELECT count(*) FROM events").await, 1000 - due);
-        assert_eq!(world.number("SELECT count(*) FROM events WHERE at IS NULL").await, 100);
-        println!("{}", serde_json::to_string_pretty(&ran.report).unwrap());
+        for pacing in ["gentle", "full"] {
+            let world = World::new(&format!("{EVENTS} {index}")).await;
+            let due = world.number("SELECT count(*) FROM events WHERE at < now() - interval '20 days'").await;
+            world
+                .job(json!({"table": "events", "by": "at", "retention": "20 days", "walk": walk, "batch": 50,
+                             "pacing": pacing}))
+                .await;
+            let ran = world.succeed().await;
+            assert_eq!((ran.rows, ran.mode.as_str()), (due, "real"), "{walk}: {:?}", ran.report);
+            assert_eq!(detail(&ran, "/walk"), walk);
+            assert_eq!(detail(&ran, "/deleted"), due);
+            assert_eq!(detail(&ran, "/stopped"), "drained");
+            assert_eq!(world.number("SELECT count(*) FROM events").await, 1000 - due);
+            assert_eq!(world.number("SELECT count(*) FROM events WHERE at IS NULL").await, 100);
+        }
     }
+}
+
+#[tokio::test]
+async fn unarmed_it_reports_and_deletes_nothing() {
+    let world = World::new(EVENTS).await;
+    world
+        .unarmed_job(
+            json!({"table": "events", "by": "at", "retention": "1 day", "where": "tenant = 1 OR tenant = 2"}),
+            json!({}),
+        )
+        .await;
+    let due = world
+        .number("SELECT count(*) FROM events WHERE at < now() - interval '1 day' AND tenant IN (1, 2)")
+        .await;
+    let ran = world.succeed().await;
+    assert_eq!((ran.mode.as_str(), ran.rows), ("dry", 0));
+    assert_eq!(detail(&ran, "/dry"), true);
+    assert_eq!(detail(&ran, "/eligible"), due);
+    assert_eq!(detail(&ran, "/walk"), "heap");
+    let would = detail(&ran, "/would_refuse/0/remedy").as_str().unwrap_or_default();
+    assert!(would.contains("sexton arm j --approve"), "{:?}", ran.report);
+    assert_eq!(world.number("SELECT count(*) FROM events").await, 1000);
+}
+
+#[tokio::test]
+async fn a_guard_refuses_until_so_many_rows_are_approved() {
+    for params in [json!({"retention": "1 day"}), json!({"retention": "20 days", "refuse_above": 100})] {
+        let world = World::new(EVENTS).await;
+        let mut all = json!({"table": "events", "by": "at"});
+        all.as_object_mut().unwrap().extend(params.as_object().unwrap().clone());
+        world.job(all).await;
+        let refusal = world.refused().await;
+        let line = refusal.split("sexton arm j --approve ").nth(1).expect("the line that lets it through");
+        let rows: i64 = line.split(' ').next().unwrap().parse().unwrap();
+        let age = params["retention"].as_str().unwrap();
+        let due =
+            world.number(&format!("SELECT count(*) FROM events WHERE at < now() - interval '{age}'")).await;
+        assert!(rows >= due, "{rows} of {due}");
+        world.0.execute("SELECT sexton.arm('j', 3)").await;
+        assert!(world.refused().await.contains("--approve"), "3 rows were approved, more are due");
+        world.0.client.execute("SELECT sexton.arm('j', $1)", &[&rows]).await.unwrap();
+        let ran = world.succeed().await;
+        assert_eq!((ran.rows, detail(&ran, "/approved").as_i64()), (due, Some(rows)));
+    }
+}
+
+#[tokio::test]
+async fn budgets_end_a_run_as_succeeded_at_the_very_row() {
+    for walk in ["heap", "index"] {
+        let world = World::new(&format!("{EVENTS} CREATE INDEX ON events (at)")).await;
+        world
+            .job(json!({"table": "events", "by": "at", "retention": "20 days", "walk": walk, "batch": 30,
+                         "limit_rows": 100, "pacing": "full"}))
+            .await;
+        let ran = world.succeed().await;
+        assert_eq!((ran.rows, detail(&ran, "/stopped")), (100, &json!("limit_rows")), "{walk}");
+        let options = Options { limit_rows: Some(7), ..Options::default() };
+        let ran = world.occurrence().options(options).run().await.unwrap();
+        assert_eq!((ran.state.as_str(), ran.rows), ("succeeded", 7), "{walk}");
+        let options = Options { limit_rows: Some(1000), ..Options::default() };
+        let ran = world.occurrence().options(options).run().await.unwrap();
+        assert_eq!(ran.rows, 100, "{walk}: an option only narrows");
+        let options = Options { time_limit: Some("1ms".to_owned()), ..Options::default() };
+        let ran = world.occurrence().options(options).run().await.unwrap();
+        assert_eq!(detail(&ran, "/stopped"), "time_limit", "{walk}");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_run_goes_on_at_its_cursor_within_the_same_cutoff_and_budget() {
+    let world = World::new(&format!("{EVENTS} CREATE INDEX ON events (at)")).await;
+    world
+        .job(json!({"table": "events", "by": "at", "retention": "20 days", "batch": 20, "limit_rows": 200}))
+        .await;
+    let lost = world.occurrence().kill_after_batches(4).run().await.unwrap();
+    assert_eq!(lost.state, "running");
+    let before: String = world
+        .0
+        .last_run("j", "(SELECT cursor -> 'cutoff' ->> 'at' FROM sexton.run_part WHERE run_id = run.id)")
+        .await;
+    let ran = world.succeed().await;
+    assert_eq!(ran.attempt, 2);
+    assert_eq!(detail(&ran, "/cutoff").as_str(), Some(before.as_str()));
+    assert_eq!(world.number("SELECT 1000 - count(*) FROM events").await, 200);
+}
+
+#[tokio::test]
+async fn rows_that_the_application_holds_are_left_and_counted() {
+    for walk in ["heap", "index"] {
+        let world = World::new(&format!("{EVENTS} CREATE INDEX ON events (at)")).await;
+        world.job(json!({"table": "events", "by": "at", "retention": "20 days", "walk": walk, "pacing": "full"})).await;
+        let due = world.number("SELECT count(*) FROM events WHERE at < now() - interval '20 days'").await;
+        let other = world.0.session().await;
+        other
+            .batch_execute("BEGIN; SELECT FROM events WHERE id IN (901, 902, 999) FOR UPDATE")
+            .await
+            .unwrap();
+        let ran = world.succeed().await;
+        assert_eq!(
+            (ran.rows, detail(&ran, "/skipped_locked")),
+            (due - 3, &json!(3)),
+            "{walk}: {:?}",
+            ran.report
+        );
+        other.batch_execute("COMMIT").await.unwrap();
+        assert_eq!(world.succeed().await.rows, 3, "{walk}");
+    }
+}
+
+#[tokio::test]
+async fn an_age_that_many_rows_share_is_taken_in_slices() {
+    let world = World::new(
+        "CREATE TABLE days (day date NOT NULL, n int);
+         INSERT INTO days SELECT current_date - i / 100, i FROM generate_series(0, 999) i; CREATE INDEX ON days (day);",
+    ).await;
+    world
+        .job(json!({"table": "days", "by": "day", "retention": "5 days", "walk": "index", "batch": 30}))
+        .await;
+    let due =
+        world.number("SELECT count(*) FROM days WHERE day < (now() AT TIME ZONE 'UTC')::date - 5").await;
+    let ran = world.succeed().await;
+    assert_eq!(ran.rows, due);
+    assert_eq!(detail(&ran, "/batch_rows/max"), 30);
+    assert_eq!(detail(&ran, "/crowded_ages"), due / 100);
+    assert_eq!(world.number("SELECT count(*) FROM days").await, 1000 - due);
+}
+
+#[tokio::test]
+async fn an_age_without_a_zone_is_read_in_the_jobs_zone() {
+    let world = World::new(
+        "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET timezone = %L', current_database(), 'America/New_York'); END $$;
+         CREATE TABLE t (at timestamp NOT NULL); INSERT INTO t VALUES ('2026-03-01 00:59:59.999999'), ('2026-03-01 01:00:00'), ('2026-03-01 09:00:00');",
+    ).await;
+    world.job(json!({"table": "t", "by": "at", "retention": "2 days", "time_zone": "Europe/Paris", "max_fraction": 1})).await;
+    let now = "2026-03-03T00:00:00Z".parse().unwrap();
+    let ran = world.occurrence().now(now).run().await.unwrap();
+    assert_eq!((ran.state.as_str(), ran.rows), ("succeeded", 1), "{:?}", ran.error);
+    world.job(json!({"table": "t", "by": "at", "retention": "1 day", "time_zone": "Europe/Paris", "cutoff": "midnight",
+                     "max_fraction": 1})).await;
+    let ran = world.occurrence().now(now).run().await.unwrap();
+    assert_eq!((ran.rows, detail(&ran, "/cutoff")), (2, &json!("2026-03-01T23:00:00Z")), "{:?}", ran.error);
+}
+
+#[tokio::test]
+async fn an_input_is_bound_and_replaces_the_age() {
+    let world = World::new("CREATE TABLE t (tenant text, n int); INSERT INTO t SELECT 't' || i % 4, i FROM generate_series(1, 80) i;
+        INSERT INTO t VALUES ('x'' OR ''1''=''1', 0)").await;
+    world
+        .unarmed_job(json!({"table": "t", "where": "tenant = :tenant OR false"}), json!({"tenant": "text"}))
+        .await;
+    world.0.verb("arm", "j").await;
+    let ran = world.occurrence().inputs(json!({"tenant": "x' OR '1'='1"})).run().await.unwrap();
+    assert_eq!((ran.state.as_str(), ran.rows), ("succeeded", 1), "{:?}", ran.error);
+    let ran = world.occurrence().inputs(json!({"tenant": "t1"})).run().await.unwrap();
+    assert_eq!((ran.rows, detail(&ran, "/walk")), (20, &json!("heap")));
+    assert_eq!(world.number("SELECT count(*) FROM t").await, 60);
+}
+
+#[tokio::test]
+async fn triggers_and_cascades_of_the_application_work() {
+    let world = World::new(
+        "CREATE TABLE parent (id int PRIMARY KEY, at timestamptz NOT NULL);
+         CREATE TABLE child (id int PRIMARY KEY, parent int NOT NULL REFERENCES parent ON DELETE CASCADE);
+         CREATE INDEX ON child (parent); CREATE TABLE gone (id int);
+         CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN INSERT INTO gone VALUES (OLD.id); RETURN OLD; END';
+         CREATE TRIGGER noted BEFORE DELETE ON parent FOR EACH ROW EXECUTE FUNCTION note();
+         INSERT INTO parent SELECT i, now() - i * interval '1 day' FROM generate_series(1, 100) i;
+         INSERT INTO child SELECT i * 10 + k, i FROM generate_series(1, 100) i, generate_series(1, 3) k;",
+    ).await;
+    world.job(json!({"table": "parent", "by": "at", "retention": "60 days 12:00"})).await;
+    let ran = world.succeed().await;
+    assert_eq!(ran.rows, 40);
+    assert_eq!(world.number("SELECT count(*) FROM gone").await, 40);
+    assert_eq!(world.number("SELECT count(*) FROM child").await, 180);
+    let warnings = detail(&ran, "/warnings").to_string();
+    assert!(warnings.contains("noted") && warnings.contains("public.child"), "{warnings}");
+}
+
+#[tokio::test]
+async fn what_cannot_work_or_must_not_is_refused_by_name() {
+    let base = "CREATE TABLE t (id int PRIMARY KEY, at timestamptz, name text); INSERT INTO t VALUES (1, '2020-01-01', 'x');";
+    let age = json!({"table": "t", "by": "at", "retention": "1 day", "max_fraction": 1});
+    let with = |name: &str, value: serde_json::Value| {
+        let mut params = age.clone();
+        params[name] = value;
+        params
+    };
+    let parts = "CREATE TABLE p (at timestamptz) PARTITION BY RANGE (at)";
+    for (sql, params, says) in [
+        ("", with("by", json!("name")), "is of type text"),
+        ("", with("by", json!("nope")), "params.by"),
+        ("", with("where", json!("1=1) OR (1=1")), "params.where"),
+        ("", with("where", json!("id")), "not boolean"),
+        ("", with("retention", json!("59 min")), "floor of 1 hour"),
+        ("", with("time_zone", json!("Mars/Base")), "params.time_zone"),
+        ("", with("walk", json!("index")), "CREATE INDEX CONCURRENTLY ON public.t (at)"),
+        ("CREATE VIEW v AS SELECT * FROM t", with("table", json!("v")), "is a view"),
+        ("", with("table", json!("sexton.audit")), "Sexton's own"),
+        ("CREATE TABLE c () INHERITS (t)", age.clone(), "inherit from public.t"),
+        (parts, with("table", json!("p")), "public.p is partitioned"),
+        ("CREATE TABLE c (t int REFERENCES t)", age.clone(), "CREATE INDEX CONCURRENTLY ON public.c (t)"),
+        (
+            "ALTER TABLE t DROP CONSTRAINT t_pkey; CREATE PUBLICATION pub FOR TABLE t",
+            age.clone(),
+            "REPLICA IDENTITY FULL",
+        ),
+    ] {
+        let world = World::new(&format!("{base} {sql}")).await;
+        world.job(params).await;
+        let refusal = world.refused().await;
+        assert!(refusal.contains(says), "{refusal:?} does not say {says:?}");
+        assert_eq!(world.number("SELECT count(*) FROM t").await, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_table_that_was_replaced_is_not_touched() {
+    let world = World::new("CREATE TABLE t (at timestamptz); INSERT INTO t VALUES ('2020-01-01');").await;
+    world.job(json!({"table": "t", "by": "at", "retention": "1 day", "max_fraction": 1})).await;
+    world.0.execute("ALTER TABLE t RENAME TO old; CREATE TABLE t AS SELECT * FROM old").await;
+    assert!(world.refused().await.contains("renamed or replaced"));
+    world.0.execute("DROP TABLE old").await;
+    assert!(world.refused().await.contains("is gone"));
+    assert_eq!(world.number("SELECT count(*) FROM t").await, 1);
+}
+
+#[tokio::test]
+async fn partitions_are_walked_through_their_parent() {
+    let world = World::new(
+        "CREATE TABLE p (at timestamptz NOT NULL, n int) PARTITION BY RANGE (at);
+         CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (MINVALUE) TO ('2026-02-01');
+         CREATE TABLE p2 PARTITION OF p DEFAULT; CREATE INDEX ON p (at);
+         INSERT INTO p SELECT timestamptz '2026-01-01' + i * interval '6 hours', i FROM generate_series(0, 399) i;",
+    ).await;
+    world.job(json!({"table": "p", "by": "at", "retention": "1 day", "batch": 17, "max_fraction": 1})).await;
+    let ran = world.occurrence().now("2026-02-15T00:00:00Z".parse().unwrap()).run().await.unwrap();
+    assert_eq!((ran.state.as_str(), ran.rows), ("succeeded", 44 * 4), "{:?}", ran.error);
+    assert_eq!(world.number("SELECT min(n)::bigint FROM p").await, 44 * 4);
+}
+
+/// A role with the rights of a runner and those named on the table `t`.
+async fn as_role(world: &World, role: &str, rights: &str) -> sexton::testing::Occurrence {
+    let sql =
+        format!("CREATE ROLE {role} LOGIN; GRANT sexton_runner TO {role}; GRANT {rights} ON t TO {role};");
+    world.0.execute(&sql).await;
+    let mut config = world.0.config.clone();
+    config.user(role);
+    sexton::testing::Occurrence::of("j", config).registry(sexton::Registry::with_builtins())
+}
+
+#[tokio::test]
+async fn a_role_that_sees_or_may_too_little_is_refused_and_one_that_may_just_enough_is_not() {
+    let table = "CREATE TABLE t (id int PRIMARY KEY, at timestamptz); INSERT INTO t VALUES (1, '2020-01-01'), (2, now());";
+    let params = json!({"table": "t", "by": "at", "retention": "1 day", "max_fraction": 1});
+    for (role, sql, rights, says) in [
+        ("purge_reader", "", "SELECT", "no DELETE right"),
+        ("purge_blind", "", "DELETE", "no SELECT right"),
+        ("purge_hidden", "ALTER TABLE t ENABLE ROW LEVEL SECURITY", "SELECT, DELETE", "row-level security"),
+        ("purge_enough", "", "SELECT, DELETE", ""),
+    ] {
+        let world = World::new(&format!("{table} {sql}")).await;
+        world.job(params.clone()).await;
+        world.0.verb("run_now", "j").await;
+        let ran = as_role(&world, role, rights).await.run().await.unwrap();
+        let error = ran.error.clone().unwrap_or_default();
+        assert!(error.contains(says), "{role}: {error}");
+        let expected = if says.is_empty() { ("succeeded", 1) } else { ("refused", 0) };
+        assert_eq!((ran.state.as_str(), ran.rows), expected, "{role}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_batch_that_takes_too_long_is_taken_back_and_halved() {
+    // Each row takes at least 20 ms, so a batch of all 60 takes longer than a batch may.
+    let world = World::new(
+        "CREATE TABLE t (at timestamptz); INSERT INTO t SELECT '2020-01-01' FROM generate_series(1, 60);
+         CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(0.02); RETURN OLD; END';
+         CREATE TRIGGER slow BEFORE DELETE ON t FOR EACH ROW EXECUTE FUNCTION slow(); CREATE INDEX ON t (at);",
+    )
+    .await;
+    for pacing in ["full", "gentle"] {
+        let params = json!({"table": "t", "by": "at", "retention": "1 day", "max_fraction": 1, "batch": 40,
+                            "walk": "index", "pacing": pacing, "limit_rows": 30});
+        world.job(params).await;
+        let ran = world.succeed().await;
+        assert_eq!(ran.rows, 30);
+        assert!(detail(&ran, "/batch_rows/max").as_i64() < Some(30), "{pacing}: {:?}", ran.report);
+    }
+    assert_eq!(world.number("SELECT count(*) FROM t").await, 0);
 }

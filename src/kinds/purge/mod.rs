@@ -81,7 +81,7 @@ impl Kind for Purge {
             ));
         }
         let facts = Facts::read(context, &params).await?;
-        preflight::table(&facts)?;
+        preflight::table(context.job(), &facts)?;
         let scope = target::scope(context, &params, &facts).await?;
         let keys = target::foreign_keys(context, &facts).await?;
         match context.mode() {

@@ -314,4 +314,17 @@ mod tests {
         let known = unknown.matches('`').count() / 2 - 1;
         assert_eq!(known, TABLE.len(), "a parameter is not described: {unknown}");
     }
+
+    #[test]
+    fn the_documented_table_is_this_one() {
+        let page = include_str!("../../../docs/kinds/purge.md");
+        let documented: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
+        let described: Vec<String> = TABLE
+            .iter()
+            .map(|param| {
+                format!("| `{}` | {} | {} | {} |", param.name, param.takes, param.default, param.help)
+            })
+            .collect();
+        assert_eq!(documented, described);
+    }
 }

@@ -9,7 +9,7 @@ use super::{
     cursor::Cutoff,
     moment::AgeType,
     params::{CutoffFrom, Params},
-    target::{Facts, ForeignKey},
+    target::{Facts, ForeignKey, create_again},
 };
 use crate::{
     kind::{RunContext, Stop},
@@ -20,7 +20,7 @@ use crate::{
 const FLOOR_S: f64 = 3600.0;
 
 /// Refuses a table that a purge cannot or must not touch.
-pub fn table(facts: &Facts) -> Result<(), Stop> {
+pub fn table(job: &str, facts: &Facts) -> Result<(), Stop> {
     let Facts { name, role, .. } = facts;
     let refused = |reason: String, remedy: String| Err(Stop::refused(reason, remedy));
     if facts.ours {
@@ -47,7 +47,7 @@ pub fn table(facts: &Facts) -> Result<(), Stop> {
         _ => return refused(format!("{name} is no table"), "name a table".to_owned()),
     }
     if !facts.same {
-        let remedy = "save the job again if it means the table that has the name now".to_owned();
+        let remedy = create_again(job);
         return refused(format!("{name} was renamed or replaced since the job was saved"), remedy);
     }
     if facts.parent {

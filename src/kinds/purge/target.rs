@@ -68,7 +68,7 @@ impl Facts {
         let by = params.by.as_deref().unwrap_or_default();
         let rows = context.query(statements::PURGE_TARGET, &[&oid, &name, &by]).await?;
         let Some(row) = rows.first() else {
-            let remedy = "create it and save the job again, or delete the job";
+            let remedy = format!("delete the job, or {}", create_again(context.job()));
             return Err(Stop::refused(format!("table {name} is gone"), remedy));
         };
         Ok(Facts {
@@ -199,6 +199,13 @@ fn declared(context: &RunContext, predicate: &[Piece]) -> Result<BTreeMap<String
         inputs.insert(name.clone(), input);
     }
     Ok(inputs)
+}
+
+/// What makes a job look its table up anew; saving it unchanged does not.
+pub fn create_again(job: &str) -> String {
+    format!(
+        "delete and create it again to mean the table that has the name now: SELECT sexton.unschedule('{job}');"
+    )
 }
 
 fn wrong(name: &str, message: String) -> Stop {
