@@ -54,6 +54,7 @@ statements! {
     JOB_SCHEDULE = "job_schedule";
     KILL = "kill";
     LAST_RUN = "last_run";
+    LIMIT_SESSION = "limit_session";
     LIMIT_STATEMENTS = "limit_statements";
     LISTEN = "listen";
     MARK_REMOVED = "mark_removed";
@@ -88,6 +89,10 @@ statements! {
     REJECT = "reject";
     REPLICA_START = "replica_start";
     REQUESTED = "requested";
+    RESET_CUTOFF = "reset_cutoff";
+    RESET_ROLE = "reset_role";
+    RESET_SESSION = "reset_session";
+    RESET_TARGET = "reset_target";
     RESOURCE_LOCK = "resource_lock";
     RESUME = "resume";
     RESUME_ALL = "resume_all";
@@ -98,11 +103,23 @@ statements! {
     SCAN = "scan";
     SERVER = "server";
     SKIP = "skip";
+    SQL_DISCARD = "sql_discard";
+    SQL_LIMITS = "sql_limits";
+    SQL_READ_ONLY = "sql_read_only";
+    SQL_RIGHTS = "sql_rights";
+    SQL_TRAMPOLINE = "sql_trampoline";
     TAKE_BACK = "take_back";
     TERMINATE_HOLDER = "terminate_holder";
     TRY_LOCK = "try_lock";
     UNHOLD = "unhold";
     UNLOCK = "unlock";
+    UPKEEP_DEBRIS = "upkeep_debris";
+    UPKEEP_INDEX = "upkeep_index";
+    UPKEEP_INDEXES = "upkeep_indexes";
+    UPKEEP_MATVIEW = "upkeep_matview";
+    UPKEEP_SIZE = "upkeep_size";
+    UPKEEP_TABLES = "upkeep_tables";
+    VACUUM_STATE = "vacuum_state";
     WHERE_AM_I = "where_am_i";
     WHY = "why";
 }

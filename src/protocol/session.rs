@@ -49,6 +49,8 @@ impl Settings {
             ("synchronous_commit", "on".to_owned()),
             // A generic plan made for one batch can be a sequential scan for the next.
             ("plan_cache_mode", "force_custom_plan".to_owned()),
+            // Compiling the fence's small plans took 15 ms a batch where a kind had made them look costly (measured).
+            ("jit", "off".to_owned()),
             // Below deadlock_timeout, so that the application is never the victim of a deadlock with us.
             ("lock_timeout", "200ms".to_owned()),
             ("statement_timeout", format!("{}ms", STATEMENT_TIMEOUT.as_millis())),
