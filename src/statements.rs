@@ -79,6 +79,7 @@ statements! {
     PURGE_FOREIGN_KEYS = "purge_foreign_keys";
     PURGE_HOLDS = "purge_holds";
     PURGE_INDEX = "purge_index";
+    PURGE_KEY = "purge_key";
     PURGE_NAMES = "purge_names";
     PURGE_PLANNER = "purge_planner";
     PURGE_SIZE = "purge_size";

@@ -375,3 +375,35 @@ async fn what_expires_goes_at_its_own_time_and_grace_comes_on_top() {
     assert_eq!(world.succeed().await.rows, 1);
     assert_eq!(world.number("SELECT count(*) FROM t").await, 3);
 }
+
+#[tokio::test]
+async fn the_newest_of_each_key_stay_exactly_and_a_large_table_needs_an_index_for_that() {
+    let world = World::new(
+        "CREATE TABLE t (u int, at timestamptz, state text);
+         INSERT INTO t SELECT i % 100, timestamptz '2020-01-01' + (i / 1000) * interval '1 hour',
+                              CASE WHEN i < 29000 THEN 'done' ELSE 'open' END FROM generate_series(0, 29999) i;
+         ANALYZE t;",
+    )
+    .await;
+    let mut params = json!({"table": "t", "by": "at", "retention": "1 day", "max_fraction": 1, "pacing": "full",
+                            "keep_last": {"rows": 3, "per": ["u"]}});
+    world.job(params.clone()).await;
+    let refusal = world.refused().await;
+    assert!(refusal.contains("CREATE INDEX CONCURRENTLY ON public.t (u)"), "{refusal}");
+    world.0.execute("CREATE INDEX ON t (u, at)").await;
+    params["where"] = "state = 'done'".into();
+    world.job(params.clone()).await;
+    assert_eq!(world.succeed().await.rows, 28_700);
+    let kept =
+        "SELECT count(*) FROM (SELECT u FROM t WHERE state = 'done' GROUP BY u HAVING count(*) = 3) AS kept";
+    assert_eq!(world.number(kept).await, 100, "of ten equal ages each, three");
+    params["keep_last"] = json!(null);
+    params["keep_min"] = json!(1200);
+    world.job(params).await;
+    world.succeed().await;
+    assert_eq!(
+        world.number("SELECT count(*) FROM t").await,
+        1300,
+        "those of the same age as the 1,200th stay"
+    );
+}

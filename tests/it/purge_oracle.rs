@@ -1,5 +1,5 @@
 //! Purges of random tables against what plain SQL says must be left: NULLs, ties, infinities, all types of ages, odd names, missing and
-//! composite keys, predicates with OR, any batch size, both walks, both ways of committing, lost after any batch.
+//! composite keys, predicates with OR, what is held, protected or among the newest, any batch size, both walks, both ways of committing, lost after any batch.
 //!
 //! The oracle shares nothing with the purge: it is one SELECT, with the cutoff written out as a constant.
 
@@ -18,6 +18,27 @@ use crate::purge_support::World;
 const NOW: &str = "2026-03-15T12:00:00Z";
 const CUTOFF: &str = "2026-02-13 12:00:00";
 
+/// What stays whatever its age.
+#[derive(Clone, Debug)]
+struct Kept {
+    protect: Option<&'static str>,
+    held: Option<&'static str>,
+    last: Option<(u32, &'static [&'static str])>,
+    min: Option<u32>,
+}
+
+fn kept() -> impl Strategy<Value = Kept> {
+    let rows = prop_oneof![Just("b = 1"), Just("a = 2 OR b = 0 -- both"), Just("id % 5 = 0")];
+    let per = prop_oneof![Just(&["a"][..]), Just(&["b", "a"][..])];
+    (
+        proptest::option::weighted(0.2, rows.clone()),
+        proptest::option::weighted(0.2, rows),
+        proptest::option::weighted(0.4, (1..12_u32, per)),
+        proptest::option::weighted(0.2, 1..300_u32),
+    )
+        .prop_map(|(protect, held, last, min)| Kept { protect, held, last, min })
+}
+
 /// A table, a job, and an accident.
 #[derive(Clone, Debug)]
 struct Case {
@@ -28,6 +49,7 @@ struct Case {
     by_expression: bool,
     key: &'static str,
     predicate: Option<&'static str>,
+    kept: Kept,
     walk: &'static str,
     pacing: &'static str,
     batch: u32,
@@ -65,6 +87,7 @@ fn cases() -> impl Strategy<Value = Case> {
                 Just("a > 0 -- not the first"),
                 Just("a::text <> '0' AND b <> 1"),
             ]),
+            kept(),
             prop_oneof![Just("auto"), Just("index"), Just("heap")],
             prop_oneof![Just("gentle"), Just("full")],
             1..60_u32,
@@ -74,7 +97,7 @@ fn cases() -> impl Strategy<Value = Case> {
         .prop_map(
             |(
                 (rows, column, (ty, says), by_expression, key),
-                (predicate, walk, pacing, batch, lost_after),
+                (predicate, kept, walk, pacing, batch, lost_after),
             )| Case {
                 rows,
                 column,
@@ -83,6 +106,7 @@ fn cases() -> impl Strategy<Value = Case> {
                 by_expression: by_expression && walk != "index",
                 key,
                 predicate,
+                kept,
                 walk,
                 pacing,
                 batch,
@@ -150,7 +174,30 @@ impl Case {
             ),
         };
         let predicate = self.predicate.unwrap_or("true");
-        format!("SELECT id FROM \"Odd Table\" WHERE coalesce(NOT ({old} AND ({predicate}\n)), true)")
+        let mut goes = format!("{old} AND ({predicate}\n)");
+        for stays in [self.kept.protect, self.kept.held].into_iter().flatten() {
+            goes.push_str(&format!(" AND ({stays}\n) IS NOT TRUE"));
+        }
+        if let Some((_, per)) = self.kept.last {
+            goes.push_str(&format!(
+                " AND num_nulls({}) = 0 AND rank > {}",
+                per.join(", "),
+                self.kept.last.unwrap().0
+            ));
+        }
+        if let Some(min) = self.kept.min {
+            goes.push_str(&format!(
+                " AND {name} < (SELECT {name} FROM \"Odd Table\" WHERE {name} IS NOT NULL ORDER BY {name} DESC LIMIT 1 OFFSET {})",
+                min - 1
+            ));
+        }
+        let per = self.kept.last.map_or(String::new(), |(_, per)| format!("PARTITION BY {}", per.join(", ")));
+        format!(
+            "SELECT id FROM \"Odd Table\" LEFT JOIN (
+               SELECT id AS ranked, row_number() OVER ({per} ORDER BY {name} DESC, id DESC) AS rank
+                 FROM \"Odd Table\" WHERE ({predicate}\n) AND {name} IS NOT NULL) r ON ranked = id
+             WHERE coalesce(NOT ({goes}), true)"
+        )
     }
 
     fn sql_type(&self) -> &'static str {
@@ -199,6 +246,22 @@ async fn check(world: &World, case: &Case) -> Result<(), TestCaseError> {
     if let Some(predicate) = case.predicate {
         params["where"] = predicate.into();
     }
+    if let Some(protect) = case.kept.protect {
+        params["protect"] = protect.into();
+    }
+    if let Some((rows, per)) = case.kept.last {
+        params["keep_last"] = json!({"rows": rows, "per": per});
+    }
+    if let Some(rows) = case.kept.min {
+        params["keep_min"] = rows.into();
+    }
+    world
+        .0
+        .execute("UPDATE sexton.hold SET lifted_at = now(), lifted_by = 'the test' WHERE lifted_at IS NULL")
+        .await;
+    if let Some(held) = case.kept.held {
+        world.0.client.execute("SELECT sexton.hold('\"Odd Table\"', $1, 'a case')", &[&held]).await.unwrap();
+    }
     world.job(params).await;
     let occurrence = world.occurrence().now(NOW.parse().unwrap());
     let mut ran: Ran = match case.lost_after {
@@ -223,7 +286,7 @@ async fn check(world: &World, case: &Case) -> Result<(), TestCaseError> {
 fn what_is_left_is_what_plain_sql_says() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let world = runtime.block_on(World::new(""));
-    let config = Config { cases: 60, max_shrink_iters: 40, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 90, max_shrink_iters: 40, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new(config);
     let outcome = runner.run(&cases(), |case| runtime.block_on(check(&world, &case)));
     if let Err(failure) = outcome {

@@ -82,7 +82,7 @@ pub async fn judge(
         }
     }
     let fraction_of = |eligible: Eligible| eligible.rows as f64 / eligible.of.max(1) as f64;
-    if fraction_of(eligible) > params.max_fraction && !eligible.counted && !scope.unless.is_empty() {
+    if fraction_of(eligible) > params.max_fraction && !eligible.counted && scope.keeps_some() {
         // The estimate knows nothing of what must stay.
         eligible = Eligible { rows: count(context, scope, cutoff, None).await?, counted: true, ..eligible };
     }

@@ -15,6 +15,7 @@ mod guard;
 mod hold;
 mod inputs;
 mod interval;
+mod keep;
 mod moment;
 mod pace;
 mod params;
@@ -32,6 +33,7 @@ use serde_json::Value;
 pub use age::AgeUnit;
 pub use hold::{Listed, Protect};
 pub use interval::{Limit, Retention};
+pub use keep::KeepLast;
 pub use params::{CutoffFrom, OnReferenced, Pacing, Params, WalkChoice};
 
 use self::{
@@ -170,9 +172,9 @@ async fn dry_run(
     note(preflight::foreign_keys(facts, keys, params).map(drop), &mut problems)?;
     note(sample::look(context, scope).await, &mut problems)?;
     let verdict = guard::judge(context, params, scope, facts, cutoff.as_ref()).await?;
-    let kept = match scope.unless.is_empty() {
-        true => 0,
-        false => guard::count_with_kept(context, scope, cutoff.as_ref())
+    let kept = match scope.keeps_some() {
+        false => 0,
+        true => guard::count_with_kept(context, scope, cutoff.as_ref())
             .await?
             .saturating_sub(verdict.eligible.rows),
     };
@@ -187,9 +189,11 @@ async fn dry_run(
 }
 
 async fn cutoff(context: &mut RunContext, params: &Params, scope: &Scope) -> Result<Option<Cutoff>, Stop> {
-    match &scope.age {
-        Some(age) => preflight::cutoff(context, params, age.ty).await.map(Some),
-        None => Ok(None),
+    let Some(age) = &scope.age else { return Ok(None) };
+    let cutoff = preflight::cutoff(context, params, age.ty).await?;
+    match params.keep_min {
+        Some(rows) => keep::at_least(context, scope, rows, cutoff).await.map(Some),
+        None => Ok(Some(cutoff)),
     }
 }
 

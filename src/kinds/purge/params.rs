@@ -7,6 +7,7 @@ use super::{
     hold::Protect,
     inputs::{self, Piece},
     interval::{Limit, Retention},
+    keep::KeepLast,
 };
 use crate::kind::{Param, ParamError};
 
@@ -34,6 +35,10 @@ pub struct Params {
     /// Which of the old rows.
     #[serde(rename = "where")]
     pub predicate: Option<String>,
+    /// So many of the newest rows of each key stay.
+    pub keep_last: Option<KeepLast>,
+    /// So many of the newest rows of the table stay.
+    pub keep_min: Option<u64>,
     /// Which rows stay, whatever their age.
     pub protect: Option<Protect>,
     /// What becomes of rows that others reference.
@@ -166,6 +171,18 @@ pub const TABLE: &[Param] = &[
         help: "Which of the old rows; `:name` stands for a declared input.",
     },
     Param {
+        name: "keep_last",
+        takes: "{ rows, per }",
+        default: "none",
+        help: "So many of the newest rows of each key stay, exactly, whatever their age; `per` lists the key's columns.",
+    },
+    Param {
+        name: "keep_min",
+        takes: "rows",
+        default: "none",
+        help: "At least so many of the newest rows of the table stay, whatever their age.",
+    },
+    Param {
         name: "protect",
         takes: "SQL predicate, or { table, keys }",
         default: "none",
@@ -244,9 +261,7 @@ impl Params {
         }
         self.check_age()?;
         self.check_predicate()?;
-        if let Some(protect) = &self.protect {
-            protect.check()?;
-        }
+        self.check_kept()?;
         if self.batch.is_some_and(|rows| !(1..=1_000_000).contains(&rows)) {
             return wrong("batch", "must be from 1 to 1000000 rows");
         }
@@ -260,6 +275,16 @@ impl Params {
             return wrong("max_fraction", "must be above 0 and at most 1, such as 0.5");
         }
         Ok(())
+    }
+
+    fn check_kept(&self) -> Result<(), ParamError> {
+        if self.keep_min == Some(0) {
+            return Err(ParamError::new("keep_min", "must be at least 1; leave it out if none need stay"));
+        }
+        if let Some(keep) = &self.keep_last {
+            keep.check()?;
+        }
+        self.protect.as_ref().map_or(Ok(()), Protect::check)
     }
 
     /// What tells whether a row's time is over, and the name of the parameter that says so.
@@ -289,6 +314,8 @@ impl Params {
             ("time_zone", self.time_zone.is_some()),
             ("unit", self.unit.is_some()),
             ("grace", self.grace.is_some()),
+            ("keep_last", self.keep_last.is_some()),
+            ("keep_min", self.keep_min.is_some()),
         ];
         if let Some((name, _)) = needs_age.iter().find(|(_, given)| *given) {
             return Err(ParamError::new(*name, "needs `by` and `retention`, or `expires`"));
@@ -349,6 +376,10 @@ mod tests {
             ("where", json!("a = 'x"), "params.where"),
             ("pacing", json!("fast"), "params.pacing"),
             ("keep_for", json!(3), "keep_for"),
+            ("keep_last", json!({"rows": 0, "per": ["a"]}), "params.keep_last: rows"),
+            ("keep_last", json!({"rows": 1, "per": []}), "params.keep_last: per"),
+            ("keep_min", json!(0), "params.keep_min"),
+            ("protect", json!({"table": "t", "keys": []}), "params.protect"),
             ("expires", json!("until"), "params.retention: is for `by`"),
             ("grace", json!("0 days"), "params.grace"),
             ("unit", json!("minutes"), "params.unit"),

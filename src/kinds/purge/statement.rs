@@ -33,6 +33,23 @@ impl Quoted {
     }
 }
 
+impl std::fmt::Display for Quoted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Rows of each key that stay since they are the newest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Newest {
+    /// So many newer ones a row may have at the most, to be one of them.
+    pub before: i64,
+    /// The columns of the key.
+    pub key: Vec<Quoted>,
+    /// What puts rows of one age in order.
+    pub order: Vec<Quoted>,
+}
+
 /// What makes a row's age.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Age {
@@ -59,6 +76,8 @@ pub struct Scope {
     pub inputs: BTreeMap<String, Input>,
     /// Conditions that all hold for a row that may go: of what must stay whatever its age.
     pub unless: Vec<Quoted>,
+    /// Which of the newest rows stay.
+    pub keep_last: Option<Newest>,
     /// The holds among these, for the report.
     pub holds: Vec<Value>,
 }
@@ -187,6 +206,19 @@ impl Scope {
         Some(one(one(Sql::new("SELECT "), "").add(", "), " DESC"))
     }
 
+    /// Whether rows stay though they are old and the predicate holds.
+    pub fn keeps_some(&self) -> bool {
+        !self.unless.is_empty() || self.keep_last.is_some()
+    }
+
+    /// The age of the row that has so many newer ones; `None` for a purge without an age.
+    pub fn newest<'a>(&'a self, before: &'a i64) -> Option<Sql<'a>> {
+        let age = self.age.as_ref()?;
+        let sql = Sql::new(&format!("SELECT {0} FROM {1} WHERE {0} IS NOT NULL", age.sql.0, self.table.0));
+        let sql = tells_an_age(sql, age).add(&format!(" ORDER BY {} DESC OFFSET ", age.sql.0));
+        Some(sql.bind(before, "bigint").add(" LIMIT 1"))
+    }
+
     /// A value of the age, for people.
     pub fn shown(&self, moment: Option<Moment>) -> Option<String> {
         moment.zip(self.age.as_ref()).map(|(moment, age)| age.ty.shown(moment))
@@ -242,7 +274,35 @@ impl Scope {
     /// What is old, and need not stay.
     fn eligible<'a>(&'a self, sql: Sql<'a>, cutoff: Option<&'a Cutoff>, access: Access) -> Sql<'a> {
         let sql = self.old(sql, cutoff, access);
-        self.unless.iter().fold(sql, |sql, condition| sql.add(" AND ").add(&condition.0))
+        let sql = self.unless.iter().fold(sql, |sql, condition| sql.add(" AND ").add(&condition.0));
+        match (&self.keep_last, &self.age) {
+            (Some(newest), Some(age)) => self.enough_newer(sql.add(" AND "), newest, age),
+            _ => sql,
+        }
+    }
+
+    /// There are enough newer rows of the same key that the purge means too. A key that is NULL has none.
+    fn enough_newer<'a>(&'a self, sql: Sql<'a>, newest: &'a Newest, age: &'a Age) -> Sql<'a> {
+        let columns = |columns: &[Quoted], letter: char| -> Vec<(String, String)> {
+            let named = columns.iter().enumerate();
+            named.map(|(at, column)| (format!("sexton_{letter}{at}"), column.0.clone())).collect()
+        };
+        let (keys, order) = (columns(&newest.key, 'k'), columns(&newest.order, 'o'));
+        let (table, by) = (&self.table.0, &age.sql.0);
+        let given: String =
+            keys.iter().chain(&order).map(|(alias, column)| format!(", {column} AS {alias}")).collect();
+        let sql =
+            sql.add(&format!("EXISTS (SELECT 1 FROM (SELECT {by} AS sexton_age{given} FROM {table} WHERE "));
+        let sql = if self.predicate.is_empty() { sql.add("true") } else { self.pieces(sql.add("("), "\n)") };
+        let sql = tells_an_age(sql, age).add(") AS newer WHERE ");
+        let same: String =
+            keys.iter().map(|(alias, column)| format!("newer.{alias} = {table}.{column} AND ")).collect();
+        let newer: String = order.iter().map(|(alias, _)| format!(", newer.{alias}")).collect();
+        let ours: String = order.iter().map(|(_, column)| format!(", {table}.{column}")).collect();
+        let age = age.column.map_or_else(|| by.clone(), |_| format!("{table}.{by}"));
+        sql.add(&format!("{same}(newer.sexton_age{newer}) > ({age}{ours}) OFFSET "))
+            .bind(&newest.before, "bigint")
+            .add(")")
     }
 
     /// The age is below the cutoff, and the predicate holds. A comparison with NULL does not: such rows stay.
@@ -359,6 +419,7 @@ mod tests {
             },
             inputs: BTreeMap::from([("tenant".to_owned(), tenant)]),
             unless: Vec::new(),
+            keep_last: None,
             holds: Vec::new(),
         }
     }

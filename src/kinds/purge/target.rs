@@ -12,6 +12,7 @@ use super::{
     age::AgeType,
     hold,
     inputs::{self, Input, Piece},
+    keep,
     params::Params,
     statement::{Age, Quoted, Scope},
 };
@@ -167,6 +168,10 @@ pub async fn scope(context: &mut RunContext, params: &Params, facts: &Facts) -> 
     };
     let inputs = declared(context, &predicate)?;
     let kept = hold::read(context, params.protect.as_ref(), facts, &table).await?;
+    let keep_last = match &params.keep_last {
+        Some(keep) => Some(keep::last(context, keep, facts).await?),
+        None => None,
+    };
     let scope = Scope {
         table,
         partitioned: facts.partitioned(),
@@ -174,6 +179,7 @@ pub async fn scope(context: &mut RunContext, params: &Params, facts: &Facts) -> 
         predicate,
         inputs,
         unless: kept.conditions,
+        keep_last,
         holds: kept.holds,
     };
     if !scope.predicate.is_empty() {
