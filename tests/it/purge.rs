@@ -407,3 +407,50 @@ async fn the_newest_of_each_key_stay_exactly_and_a_large_table_needs_an_index_fo
         "those of the same age as the 1,200th stay"
     );
 }
+
+#[tokio::test]
+async fn retentions_of_rows_and_tenants_are_judged_and_have_a_floor() {
+    let world = World::new(
+        "CREATE TABLE tenants (id text PRIMARY KEY, keep interval);
+         INSERT INTO tenants VALUES ('a', '2 days'), ('b', '1 minute'), ('c', NULL);
+         CREATE TABLE t (at timestamptz, tenant text, n int); CREATE INDEX ON t (at);
+         INSERT INTO t SELECT now() - i * interval '30 minutes', chr(97 + i % 4), i FROM generate_series(1, 400) i;",
+    )
+    .await;
+    let base = json!({"table": "t", "by": "at", "max_fraction": 1});
+    let with = |name: &str, value: serde_json::Value| {
+        let mut params = base.clone();
+        params[name] = value;
+        params
+    };
+    for (params, says) in [
+        (with("retention_column", json!("n")), "is of type int4, not interval"),
+        (with("retention_query", json!({"query": "SELECT id FROM tenants", "key": "tenant"})), "two columns"),
+        (
+            with("retention_query", json!({"query": "SELECT 1, keep FROM tenants", "key": "tenant"})),
+            "params.retention_query",
+        ),
+        (
+            with("retention_query", json!({"query": "SELECT id, keep FROM tenants", "key": "owner"})),
+            "has no column owner",
+        ),
+        (
+            with("retention_query", json!({"query": "SELECT 1, interval '1 day') x, (SELECT 2", "key": "n"})),
+            "params.retention_query",
+        ),
+    ] {
+        world.job(params).await;
+        let refusal = world.refused().await;
+        assert!(refusal.contains(says), "{refusal}");
+    }
+    let query = json!({"query": "SELECT id, keep FROM tenants", "key": "tenant"});
+    world.unarmed_job(with("retention_query", query.clone()), json!({})).await;
+    let due = world
+        .number("SELECT count(*) FROM t WHERE (tenant = 'a' AND n >= 96) OR (tenant = 'b' AND n > 2)")
+        .await;
+    let ran = world.succeed().await;
+    assert_eq!((detail(&ran, "/eligible").as_i64(), detail(&ran, "/kept").as_i64()), (Some(due), Some(0)));
+    world.0.verb("arm", "j").await;
+    assert_eq!(world.succeed().await.rows, due, "b's rows stay for the floor of an hour");
+    assert_eq!(world.number("SELECT min(n)::bigint FROM t WHERE tenant = 'b'").await, 1);
+}

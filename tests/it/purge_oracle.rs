@@ -75,7 +75,7 @@ fn cases() -> impl Strategy<Value = Case> {
                     Just("milliseconds"),
                     Just("uuid"),
                 ],
-                prop_oneof![Just("retention"), Just("grace"), Just("expires")],
+                prop_oneof![2 => Just("retention"), 1 => Just("grace"), 1 => Just("expires"), 1 => Just("column"), 1 => Just("query")],
             ),
             any::<bool>(),
             prop_oneof![Just(""), Just("PRIMARY KEY (id)"), Just("PRIMARY KEY (a, id)")],
@@ -126,7 +126,7 @@ impl Case {
         let (name, ty) = (self.quoted(), self.sql_type());
         let mut sql = format!(
             "DROP TABLE IF EXISTS \"Odd Table\"; \
-             CREATE TABLE \"Odd Table\" (id int, {name} {ty}, a int, b int, wide text{key}); \
+             CREATE TABLE \"Odd Table\" (id int, {name} {ty}, a int, b int, wide text, \"Kept For\" interval{key}); \
              CREATE INDEX ON \"Odd Table\" ({name});"
         );
         for (id, (age, a, b)) in self.rows.iter().enumerate() {
@@ -152,9 +152,15 @@ impl Case {
                 _ if age.starts_with('(') => format!("(({age}) AT TIME ZONE 'UTC')::{ty}"),
                 _ => age,
             };
+            let keep = match b {
+                Some(0) => "'30 days'",
+                Some(1) => "'27 days'",
+                Some(_) => "'1 mon'",
+                None => "NULL",
+            };
             let b = b.map_or("NULL".to_owned(), |b| b.to_string());
             sql.push_str(&format!(
-                "INSERT INTO \"Odd Table\" VALUES ({id}, {age}, {a}, {b}, repeat('x', 500));"
+                "INSERT INTO \"Odd Table\" VALUES ({id}, {age}, {a}, {b}, repeat('x', 500), {keep});"
             ));
         }
         sql
@@ -162,11 +168,22 @@ impl Case {
 
     /// Ids of the rows that must be left.
     fn oracle(&self) -> String {
-        let (name, instant) = (self.quoted(), format!("timestamptz '{CUTOFF}+00'"));
+        let name = self.quoted();
+        // What 29 days, 30 days, 27 days and a month before the run's now are, by the calendar.
+        let cutoff = match self.says() {
+            "column" => format!(
+                "(CASE b WHEN 0 THEN timestamp '{CUTOFF}' WHEN 1 THEN '2026-02-16 12:00' WHEN 2 THEN '2026-02-15 12:00' END)"
+            ),
+            "query" => format!(
+                "(CASE a WHEN 0 THEN timestamp '{CUTOFF}' WHEN 1 THEN '2026-02-15 12:00' WHEN 2 THEN '2026-02-14 12:00' END)"
+            ),
+            _ => format!("timestamp '{CUTOFF}'"),
+        };
+        let instant = format!("{cutoff} AT TIME ZONE 'UTC'");
         let old = match self.ty {
             "timestamptz" => format!("{name} < {instant}"),
-            "timestamp" => format!("{name} < timestamp '{CUTOFF}'"),
-            "date" => format!("{name} < date '{}'", &CUTOFF[..10]),
+            "timestamp" => format!("{name} < {cutoff}"),
+            "date" => format!("{name} < {cutoff}::date"),
             "seconds" | "small seconds" => format!("to_timestamp({name}) < {instant}"),
             "milliseconds" => format!("to_timestamp({name} / 1000.0) < {instant}"),
             _ => format!(
@@ -208,9 +225,17 @@ impl Case {
         }
     }
 
-    /// The params that say how old is old: the same cutoff in each way.
+    /// A UUID cannot have a retention of its own.
+    fn says(&self) -> &'static str {
+        if self.ty == "uuid" && matches!(self.says, "column" | "query") { "retention" } else { self.says }
+    }
+
+    /// The params that say how old is old: the same cutoff in each way, but for retentions of the rows' own.
     fn age(&self, by: String) -> serde_json::Value {
-        let mut age = match self.says {
+        let mut age = match self.says() {
+            "column" => json!({"by": by, "retention_column": "Kept For"}),
+            "query" => json!({"by": by, "retention_query": {"key": "a", "query": "SELECT a, r -- and
+                FROM (VALUES (0, interval '30 days'), (1, '1 mon'), (2, '27 days'), (2, '29 days'), (NULL, '1 day')) AS v(a, r);"}}),
             "retention" => json!({"by": by, "retention": "30 days"}),
             "grace" => json!({"by": by, "retention": "20 days", "grace": "10 days"}),
             _ => json!({"expires": by, "grace": "30 days"}),
@@ -286,7 +311,7 @@ async fn check(world: &World, case: &Case) -> Result<(), TestCaseError> {
 fn what_is_left_is_what_plain_sql_says() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let world = runtime.block_on(World::new(""));
-    let config = Config { cases: 90, max_shrink_iters: 40, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 120, max_shrink_iters: 40, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new(config);
     let outcome = runner.run(&cases(), |case| runtime.block_on(check(&world, &case)));
     if let Err(failure) = outcome {

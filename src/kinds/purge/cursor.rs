@@ -36,6 +36,9 @@ pub struct Cutoff {
     pub at: Timestamp,
     /// The same, as the age column has it.
     pub age: Moment,
+    /// The wall clock that a retention of each row's own is counted back from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<Moment>,
 }
 
 /// The position of a walk.

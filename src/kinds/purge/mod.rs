@@ -17,6 +17,7 @@ mod inputs;
 mod interval;
 mod keep;
 mod moment;
+mod own;
 mod pace;
 mod params;
 mod preflight;
@@ -34,6 +35,7 @@ pub use age::AgeUnit;
 pub use hold::{Listed, Protect};
 pub use interval::{Limit, Retention};
 pub use keep::KeepLast;
+pub use own::RetentionQuery;
 pub use params::{CutoffFrom, OnReferenced, Pacing, Params, WalkChoice};
 
 use self::{

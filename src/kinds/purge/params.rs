@@ -8,6 +8,7 @@ use super::{
     inputs::{self, Piece},
     interval::{Limit, Retention},
     keep::KeepLast,
+    own::RetentionQuery,
 };
 use crate::kind::{Param, ParamError};
 
@@ -23,6 +24,10 @@ pub struct Params {
     pub unit: Option<AgeUnit>,
     /// How long rows are kept.
     pub retention: Option<Retention>,
+    /// How long each row is kept: a column or an SQL expression.
+    pub retention_column: Option<String>,
+    /// How long the rows of each key are kept.
+    pub retention_query: Option<RetentionQuery>,
     /// Instead of age and retention, the instant at which a row expires: a column or an SQL expression.
     pub expires: Option<String>,
     /// How much longer rows are kept.
@@ -137,8 +142,20 @@ pub const TABLE: &[Param] = &[
     Param {
         name: "retention",
         takes: "interval or seconds",
-        default: "none: needed with `by`",
+        default: "none: needed with `by`, unless one of the next two is given",
         help: "How long rows are kept, such as \"30 days\"; months are calendar months. At least 1 hour.",
+    },
+    Param {
+        name: "retention_column",
+        takes: "column or SQL expression",
+        default: "none",
+        help: "How long each row is kept: an interval of its own. A row whose retention is NULL is kept.",
+    },
+    Param {
+        name: "retention_query",
+        takes: "{ query, key }",
+        default: "none",
+        help: "How long the rows of each tenant are kept: a SELECT of key and interval, and the column that is the key.",
     },
     Param {
         name: "expires",
@@ -295,15 +312,44 @@ impl Params {
 
     fn check_age(&self) -> Result<(), ParamError> {
         let wrong = |path: &str, message: &str| Err(ParamError::new(path, message));
-        match (&self.by, &self.retention, &self.expires) {
+        let retentions = [
+            ("retention", self.retention.is_some()),
+            ("retention_column", self.retention_column.is_some()),
+            ("retention_query", self.retention_query.is_some()),
+        ];
+        let mut given = retentions.iter().filter(|(_, given)| *given).map(|(name, _)| *name);
+        let (retention, second) = (given.next(), given.next());
+        if let (Some(first), Some(second)) = (retention, second) {
+            return wrong(second, &format!("excludes `{first}`: name one of them"));
+        }
+        match (&self.by, retention, &self.expires) {
             (Some(_), None, None) => {
                 wrong("retention", "is missing; say how long rows are kept, such as \"30 days\"")
             }
             (None, Some(_), None) => wrong("by", "is missing; name the column that tells a row's age"),
-            (_, Some(_), Some(_)) => wrong("retention", "is for `by`; extra time after `expires` is `grace`"),
+            (_, Some(name), Some(_)) => wrong(name, "is for `by`; extra time after `expires` is `grace`"),
             (Some(_), None, Some(_)) => wrong("expires", "excludes `by`: name one of them"),
-            (Some(_), Some(_), None) | (None, None, Some(_)) => Ok(()),
+            (Some(_), Some(_), None) => self.check_own_retention(),
+            (None, None, Some(_)) => Ok(()),
             (None, None, None) => self.check_ageless(),
+        }
+    }
+
+    fn check_own_retention(&self) -> Result<(), ParamError> {
+        if self.retention_column.as_ref().is_some_and(|text| text.trim().is_empty()) {
+            let message = "is empty; name the column that tells how long a row is kept";
+            return Err(ParamError::new("retention_column", message));
+        }
+        self.retention_query.as_ref().map_or(Ok(()), RetentionQuery::check)
+    }
+
+    /// How long rows are kept, for people.
+    pub fn retention_text(&self) -> Option<String> {
+        match (&self.retention, &self.retention_column, &self.retention_query) {
+            (Some(retention), ..) => Some(retention.as_str().to_owned()),
+            (None, Some(column), _) => Some(format!("of each row: {column}")),
+            (None, None, Some(query)) => Some(format!("of each {}: {}", query.key, query.query)),
+            (None, None, None) => None,
         }
     }
 
@@ -379,6 +425,8 @@ mod tests {
             ("keep_last", json!({"rows": 0, "per": ["a"]}), "params.keep_last: rows"),
             ("keep_last", json!({"rows": 1, "per": []}), "params.keep_last: per"),
             ("keep_min", json!(0), "params.keep_min"),
+            ("retention_column", json!("kept"), "params.retention_column: excludes `retention`"),
+            ("retention_query", json!({"query": "SELECT 1", "key": "a"}), "params.retention_query: excludes"),
             ("protect", json!({"table": "t", "keys": []}), "params.protect"),
             ("expires", json!("until"), "params.retention: is for `by`"),
             ("grace", json!("0 days"), "params.grace"),
@@ -412,8 +460,7 @@ mod tests {
     #[test]
     fn the_table_is_complete() {
         for param in TABLE {
-            let found =
-                problem(json!({"table": "t", "by": "at", "retention": "30 days", param.name: {"no": 1}}));
+            let found = problem(json!({"table": "t", "by": "at", "retention": "30 days", param.name: [[]]}));
             let found = found.unwrap_or_else(|| panic!("{} takes anything", param.name));
             assert!(!found.contains("unknown field"), "{} is described, but not known", param.name);
         }

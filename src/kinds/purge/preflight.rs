@@ -19,6 +19,8 @@ use crate::{
 
 /// The least retention that needs no `force`.
 const FLOOR_S: f64 = 3600.0;
+/// The same, as the cutoff above which no row goes that has a retention of its own.
+const FLOOR: &str = "1 hour";
 
 /// Refuses a table that a purge cannot or must not touch.
 pub fn table(job: &str, facts: &Facts) -> Result<(), Stop> {
@@ -109,7 +111,11 @@ pub fn foreign_keys(facts: &Facts, keys: &[ForeignKey], params: &Params) -> Resu
 pub async fn cutoff(context: &mut RunContext, params: &Params, age_type: AgeType) -> Result<Cutoff, Stop> {
     let (now, zone) = (context.now(), params.zone());
     let text = |interval: &Option<Retention>| interval.as_ref().map_or("0", Retention::as_str).to_owned();
-    let (retention, grace) = (text(&params.retention), text(&params.grace));
+    let (mut retention, grace) = (text(&params.retention), text(&params.grace));
+    let own = params.retention_column.is_some() || params.retention_query.is_some();
+    if own && context.options().force != Some(true) {
+        FLOOR.clone_into(&mut retention);
+    }
     let midnight = params.cutoff == CutoffFrom::Midnight;
     let row =
         match context.query(statements::PURGE_CUTOFF, &[&now, &retention, &zone, &midnight, &grace]).await {
@@ -139,7 +145,8 @@ pub async fn cutoff(context: &mut RunContext, params: &Params, age_type: AgeType
         AgeType::Date => "day",
         AgeType::Timestamptz | AgeType::Integer(_) | AgeType::Uuid => "at",
     };
-    Ok(Cutoff { at, age: age_type.bound(at).unwrap_or_else(|| row.get(zoned)) })
+    let age = age_type.bound(at).unwrap_or_else(|| row.get(zoned));
+    Ok(Cutoff { at, age, base: own.then(|| row.get("base")) })
 }
 
 /// What people should know beforehand.

@@ -79,7 +79,7 @@ pub async fn of_run(
     let details = json!({
         "dry": false,
         "cutoff": cursor.cutoff.map(|cutoff| cutoff.at.to_string()),
-        "retention": params.retention.as_ref().map(super::interval::Retention::as_str),
+        "retention": params.retention_text(),
         "grace": params.grace.as_ref().map(super::interval::Retention::as_str),
         "walk": cursor.at.walk(), "walk_why": cursor.why,
         "eligible_before": cursor.eligible, "eligible_counted": cursor.counted,
@@ -145,7 +145,7 @@ pub fn of_dry_run(params: &Params, scope: &Scope, found: Found) -> Report {
     let details = json!({
         "dry": true,
         "cutoff": found.cutoff.map(|at| at.to_string()),
-        "retention": params.retention.as_ref().map(super::interval::Retention::as_str),
+        "retention": params.retention_text(),
         "grace": params.grace.as_ref().map(super::interval::Retention::as_str),
         "eligible": rows, "kept": found.kept, "holds": holds(scope), "table_rows": of, "oldest": oldest, "newest": newest,
         "walk": walk, "walk_why": why,

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio_postgres::types::ToSql;
 
 use super::{
-    age::AgeType,
+    age::{AgeType, AgeUnit},
     cursor::{Cutoff, Range},
     inputs::{Input, Piece},
     moment::Moment,
@@ -27,6 +27,15 @@ impl Quoted {
         Quoted(name)
     }
 
+    /// What an author's query, one statement by itself, says for the key of a row: the greatest, if it says several.
+    pub fn of_key(query: &str, key: &Quoted, table: &Quoted) -> Self {
+        let query = query.trim().trim_end_matches(';');
+        Quoted(format!(
+            "(SELECT pg_catalog.max(known.retention) FROM ({query}\n) AS known(key, retention) WHERE known.key = {}.{})",
+            table.0, key.0
+        ))
+    }
+
     /// An author's expression. The line break ends a comment that the author may have ended it with.
     pub fn expression(text: &str) -> Self {
         Quoted(format!("({text}\n)"))
@@ -37,6 +46,19 @@ impl std::fmt::Display for Quoted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.0)
     }
+}
+
+/// A retention that each row has of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnRetention {
+    /// The retention, of type interval.
+    pub interval: Quoted,
+    /// The zone by whose calendar it is counted back.
+    pub calendar: String,
+    /// The zone of ages that have none.
+    pub zone: String,
+    /// How much longer rows are kept.
+    pub grace: String,
 }
 
 /// Rows of each key that stay since they are the newest.
@@ -74,6 +96,8 @@ pub struct Scope {
     pub predicate: Vec<Piece>,
     /// The values of its inputs.
     pub inputs: BTreeMap<String, Input>,
+    /// The retention of each row's own, besides the cutoff.
+    pub own: Option<OwnRetention>,
     /// Conditions that all hold for a row that may go: of what must stay whatever its age.
     pub unless: Vec<Quoted>,
     /// Which of the newest rows stay.
@@ -184,10 +208,11 @@ impl Scope {
     }
 
     /// The planner's estimate of what is eligible, as the JSON of EXPLAIN. Of what must stay it knows nothing, and would
-    /// take half of the rows for each condition; so it is an estimate of at most how many.
+    /// take half of the rows for each condition, nor of retentions of the rows' own; so it is an estimate of at most how
+    /// many.
     pub fn estimate<'a>(&'a self, cutoff: Option<&'a Cutoff>) -> Sql<'a> {
         let sql = Sql::new("EXPLAIN (FORMAT JSON) SELECT 1 FROM ").add(&self.table.0).add(" WHERE ");
-        self.old(sql, cutoff, Access::Any)
+        self.at_most_old(sql, cutoff, Access::Any)
     }
 
     /// Makes statistics. A statement of the server's own, with no values.
@@ -206,9 +231,9 @@ impl Scope {
         Some(one(one(Sql::new("SELECT "), "").add(", "), " DESC"))
     }
 
-    /// Whether rows stay though they are old and the predicate holds.
+    /// Whether rows may stay though they are older than the cutoff and the predicate holds.
     pub fn keeps_some(&self) -> bool {
-        !self.unless.is_empty() || self.keep_last.is_some()
+        self.own.is_some() || !self.unless.is_empty() || self.keep_last.is_some()
     }
 
     /// The age of the row that has so many newer ones; `None` for a purge without an age.
@@ -305,8 +330,35 @@ impl Scope {
             .add(")")
     }
 
-    /// The age is below the cutoff, and the predicate holds. A comparison with NULL does not: such rows stay.
+    /// What is old by the cutoff, and by its own retention if it has one. A retention that is NULL keeps its row.
     fn old<'a>(&'a self, sql: Sql<'a>, cutoff: Option<&'a Cutoff>, access: Access) -> Sql<'a> {
+        let sql = self.at_most_old(sql, cutoff, access);
+        let (Some(own), Some(age)) = (&self.own, &self.age) else { return sql };
+        let Some(base) = cutoff.and_then(|cutoff| cutoff.base.as_ref()) else { return sql.add(" AND false") };
+        let instant = |sql: Sql<'a>| {
+            let sql =
+                sql.add("pg_catalog.timezone(").bind(&own.calendar, "text").add(", ").bind(base, "timestamp");
+            sql.add(&format!(" - {} - ", own.interval.0)).bind(&own.grace, "text").add("::interval)")
+        };
+        let zoned = |sql: Sql<'a>| {
+            instant(sql.add("pg_catalog.timezone(").bind(&own.zone, "text").add(", ")).add(")")
+        };
+        let sql = sql.add(&format!(" AND {} < ", age.sql.0));
+        match age.ty {
+            AgeType::Timestamptz => instant(sql),
+            AgeType::Timestamp => zoned(sql),
+            AgeType::Date => zoned(sql).add("::date"),
+            AgeType::Integer(AgeUnit::Seconds) => instant(sql.add("extract(epoch FROM ")).add(")"),
+            AgeType::Integer(AgeUnit::Milliseconds) => {
+                instant(sql.add("1000 * extract(epoch FROM ")).add(")")
+            }
+            // No such purge is let through.
+            AgeType::Uuid => sql.add("NULL"),
+        }
+    }
+
+    /// The age is below the cutoff, and the predicate holds. A comparison with NULL does not: such rows stay.
+    fn at_most_old<'a>(&'a self, sql: Sql<'a>, cutoff: Option<&'a Cutoff>, access: Access) -> Sql<'a> {
         let (open, close) = match access {
             Access::Any => ("", ""),
             Access::Heap => ("(", ") IS TRUE"),
@@ -418,13 +470,14 @@ mod tests {
                 inputs::cut(predicate).expect("well formed")
             },
             inputs: BTreeMap::from([("tenant".to_owned(), tenant)]),
+            own: None,
             unless: Vec::new(),
             keep_last: None,
             holds: Vec::new(),
         }
     }
 
-    const CUTOFF: Cutoff = Cutoff { at: jiff::Timestamp::UNIX_EPOCH, age: Moment::BEGINNING };
+    const CUTOFF: Cutoff = Cutoff { at: jiff::Timestamp::UNIX_EPOCH, age: Moment::BEGINNING, base: None };
     const AGES: Range = Range::Ages(Moment::BEGINNING, Moment::BEGINNING);
     const BLOCKS: Range = Range::Blocks(Block(0), Block(9));
 

@@ -12,7 +12,7 @@ use super::{
     age::AgeType,
     hold,
     inputs::{self, Input, Piece},
-    keep,
+    keep, own,
     params::Params,
     statement::{Age, Quoted, Scope},
 };
@@ -172,12 +172,14 @@ pub async fn scope(context: &mut RunContext, params: &Params, facts: &Facts) -> 
         Some(keep) => Some(keep::last(context, keep, facts).await?),
         None => None,
     };
+    let own = own::read(context, params, facts, &table, age.as_ref().map(|age| age.ty)).await?;
     let scope = Scope {
         table,
         partitioned: facts.partitioned(),
         age,
         predicate,
         inputs,
+        own,
         unless: kept.conditions,
         keep_last,
         holds: kept.holds,
