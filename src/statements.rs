@@ -82,6 +82,7 @@ statements! {
     PURGE_KEY = "purge_key";
     PURGE_NAMES = "purge_names";
     PURGE_PLANNER = "purge_planner";
+    PURGE_REFERENCES = "purge_references";
     PURGE_SIZE = "purge_size";
     PURGE_TARGET = "purge_target";
     PURGE_TRIGGERS = "purge_triggers";

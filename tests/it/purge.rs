@@ -454,3 +454,36 @@ async fn retentions_of_rows_and_tenants_are_judged_and_have_a_floor() {
     assert_eq!(world.succeed().await.rows, due, "b's rows stay for the floor of an hour");
     assert_eq!(world.number("SELECT min(n)::bigint FROM t WHERE tenant = 'b'").await, 1);
 }
+
+#[tokio::test]
+async fn rows_that_others_refer_to_fail_the_run_or_are_left_and_counted() {
+    let world = World::new(
+        "CREATE TABLE t (a int, b int, at timestamptz, PRIMARY KEY (a, b)); CREATE INDEX ON t (at);
+         INSERT INTO t SELECT i, -i, '2020-01-01' FROM generate_series(1, 100) i;
+         CREATE TABLE c (\"of B\" int, \"of A\" int, FOREIGN KEY (\"of A\", \"of B\") REFERENCES t (a, b));
+         CREATE INDEX ON c (\"of A\", \"of B\"); INSERT INTO c VALUES (-3, 3), (-3, 3), (-77, 77), (NULL, 5);
+         CREATE TABLE d (a int, b int, FOREIGN KEY (a, b) REFERENCES t ON DELETE CASCADE); CREATE INDEX ON d (a, b);
+         INSERT INTO d VALUES (8, -8);",
+    )
+    .await;
+    let mut params = json!({"table": "t", "by": "at", "retention": "1 day", "max_fraction": 1});
+    world.job(params.clone()).await;
+    let ran = world.run().await;
+    assert_eq!((ran.state.as_str(), ran.rows), ("failed", 0));
+    world.0.execute("SELECT sexton.cancel('j')").await;
+    params["on_referenced"] = "skip".into();
+    for walk in ["heap", "index"] {
+        params["walk"] = walk.into();
+        world.unarmed_job(params.clone(), json!({})).await;
+        let left = world.number("SELECT count(*) FROM t").await;
+        assert_eq!(detail(&world.succeed().await, "/eligible").as_i64(), Some(left - 2));
+        world.0.verb("arm", "j").await;
+        let ran = world.succeed().await;
+        assert_eq!(
+            (ran.rows, detail(&ran, "/skipped_referenced"), detail(&ran, "/rows_left")),
+            (left - 2, &json!(2), &json!(2))
+        );
+    }
+    assert_eq!(world.number("SELECT sum(a)::bigint FROM t").await, 80);
+    assert_eq!(world.number("SELECT count(*) FROM d").await, 0);
+}

@@ -194,6 +194,16 @@ pub async fn count_with_kept(
     Ok(number(&context.query(&sql.text, &sql.values).await?))
 }
 
+/// Counts rows that stay since others refer to them; `None` where references do not count.
+pub async fn count_referenced(
+    context: &mut RunContext,
+    scope: &Scope,
+    cutoff: Option<&Cutoff>,
+) -> Result<Option<u64>, Stop> {
+    let Some(sql) = scope.count_referenced(cutoff) else { return Ok(None) };
+    Ok(Some(number(&context.query(&sql.text, &sql.values).await?)))
+}
+
 /// Counts what is eligible, up to a number.
 pub async fn count(
     context: &mut RunContext,

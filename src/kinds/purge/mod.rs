@@ -21,6 +21,7 @@ mod own;
 mod pace;
 mod params;
 mod preflight;
+mod referenced;
 mod report;
 mod sample;
 mod statement;

@@ -93,6 +93,8 @@ pub enum OnReferenced {
     /// The run fails.
     #[default]
     Fail,
+    /// They stay.
+    Skip,
 }
 
 /// How much of the database the purge takes.
@@ -207,9 +209,9 @@ pub const TABLE: &[Param] = &[
     },
     Param {
         name: "on_referenced",
-        takes: "\"fail\"",
+        takes: "\"fail\" or \"skip\"",
         default: "\"fail\"",
-        help: "What happens when another table still references a row, without a cascade.",
+        help: "When another row still references a row, without a cascade: the run fails, or the row stays.",
     },
     Param { name: "batch", takes: "rows", default: "adaptive", help: "Rows a batch, from 1 to 1,000,000." },
     Param {

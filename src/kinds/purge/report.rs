@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     cursor::{Cursor, Place},
-    guard::{Eligible, Verdict},
+    guard::{self, Eligible, Verdict},
     params::Params,
     statement::Scope,
     walk::Walk,
@@ -98,7 +98,9 @@ pub async fn of_run(
 /// What is left, where that is cheap to tell.
 async fn left(context: &mut RunContext, walk: &Walk<'_>, stopped: Stopped) -> Result<Value, Stop> {
     if stopped == Stopped::Drained {
-        return Ok(json!({"rows_left": walk.tally.skipped_locked}));
+        let referenced = guard::count_referenced(context, walk.scope, walk.cursor.cutoff.as_ref()).await?;
+        let left = walk.tally.skipped_locked + referenced.unwrap_or_default();
+        return Ok(json!({"rows_left": left, "skipped_referenced": referenced}));
     }
     let Cursor { at, cutoff, eligible, .. } = &walk.cursor;
     let estimate = eligible.saturating_sub(walk.tally.deleted);

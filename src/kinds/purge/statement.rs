@@ -100,6 +100,8 @@ pub struct Scope {
     pub own: Option<OwnRetention>,
     /// Conditions that all hold for a row that may go: of what must stay whatever its age.
     pub unless: Vec<Quoted>,
+    /// Conditions that all hold for a row that nobody refers to, where rows that are referred to stay.
+    pub unreferenced: Vec<Quoted>,
     /// Which of the newest rows stay.
     pub keep_last: Option<Newest>,
     /// The holds among these, for the report.
@@ -197,6 +199,17 @@ impl Scope {
         self.old(sql, cutoff, Access::Any)
     }
 
+    /// Counts what would be eligible if nobody referred to it; `None` where references do not count.
+    pub fn count_referenced<'a>(&'a self, cutoff: Option<&'a Cutoff>) -> Option<Sql<'a>> {
+        if self.unreferenced.is_empty() {
+            return None;
+        }
+        let sql = Sql::new("SELECT pg_catalog.count(*) FROM ").add(&self.table.0).add(" WHERE ");
+        let sql = self.may_go(sql, cutoff, Access::Any).add(" AND NOT (true");
+        let sql = self.unreferenced.iter().fold(sql, |sql, condition| sql.add(" AND ").add(&condition.0));
+        Some(sql.add(")"))
+    }
+
     /// Counts the rows of the table.
     pub fn count_all(&self) -> Sql<'static> {
         Sql::new("SELECT pg_catalog.count(*) FROM ").add(&self.table.0)
@@ -233,7 +246,10 @@ impl Scope {
 
     /// Whether rows may stay though they are older than the cutoff and the predicate holds.
     pub fn keeps_some(&self) -> bool {
-        self.own.is_some() || !self.unless.is_empty() || self.keep_last.is_some()
+        self.own.is_some()
+            || !self.unless.is_empty()
+            || !self.unreferenced.is_empty()
+            || self.keep_last.is_some()
     }
 
     /// The age of the row that has so many newer ones; `None` for a purge without an age.
@@ -296,8 +312,14 @@ impl Scope {
         }
     }
 
-    /// What is old, and need not stay.
+    /// What is old, need not stay, and is not referred to where that counts.
     fn eligible<'a>(&'a self, sql: Sql<'a>, cutoff: Option<&'a Cutoff>, access: Access) -> Sql<'a> {
+        let sql = self.may_go(sql, cutoff, access);
+        self.unreferenced.iter().fold(sql, |sql, condition| sql.add(" AND ").add(&condition.0))
+    }
+
+    /// What is old, and need not stay.
+    fn may_go<'a>(&'a self, sql: Sql<'a>, cutoff: Option<&'a Cutoff>, access: Access) -> Sql<'a> {
         let sql = self.old(sql, cutoff, access);
         let sql = self.unless.iter().fold(sql, |sql, condition| sql.add(" AND ").add(&condition.0));
         match (&self.keep_last, &self.age) {
@@ -472,6 +494,7 @@ mod tests {
             inputs: BTreeMap::from([("tenant".to_owned(), tenant)]),
             own: None,
             unless: Vec::new(),
+            unreferenced: Vec::new(),
             keep_last: None,
             holds: Vec::new(),
         }

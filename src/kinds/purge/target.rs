@@ -13,7 +13,8 @@ use super::{
     hold,
     inputs::{self, Input, Piece},
     keep, own,
-    params::Params,
+    params::{OnReferenced, Params},
+    referenced,
     statement::{Age, Quoted, Scope},
 };
 use crate::{
@@ -172,6 +173,10 @@ pub async fn scope(context: &mut RunContext, params: &Params, facts: &Facts) -> 
         Some(keep) => Some(keep::last(context, keep, facts).await?),
         None => None,
     };
+    let unreferenced = match params.on_referenced {
+        OnReferenced::Fail => Vec::new(),
+        OnReferenced::Skip => referenced::unreferenced(context, facts, &table).await?,
+    };
     let own = own::read(context, params, facts, &table, age.as_ref().map(|age| age.ty)).await?;
     let scope = Scope {
         table,
@@ -181,6 +186,7 @@ pub async fn scope(context: &mut RunContext, params: &Params, facts: &Facts) -> 
         inputs,
         own,
         unless: kept.conditions,
+        unreferenced,
         keep_last,
         holds: kept.holds,
     };
