@@ -9,8 +9,9 @@ use serde::Deserialize;
 
 use super::{
     cursor::Cutoff,
+    kept::Newest,
     moment::Moment,
-    statement::{Newest, Quoted, Scope},
+    statement::{Quoted, Scope},
     target::{self, Facts, wrong},
 };
 use crate::{

@@ -16,6 +16,7 @@ mod hold;
 mod inputs;
 mod interval;
 mod keep;
+mod kept;
 mod moment;
 mod own;
 mod pace;

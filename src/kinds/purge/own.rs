@@ -10,8 +10,9 @@ use tokio_postgres::types::Type;
 use super::{
     age::AgeType,
     interval::Retention,
+    kept::OwnRetention,
     params::{CutoffFrom, Params},
-    statement::{OwnRetention, Quoted},
+    statement::Quoted,
     target::{self, Facts, wrong},
 };
 use crate::kind::{ParamError, RunContext, Stop};
