@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("failpoint", &[]),
     ("statements", &[]),
     ("protocol", &["error", "statements", "failpoint", "events"]),
-    ("kind", &["protocol", "error"]),
+    ("kind", &["protocol", "error", "statements"]),
     ("kinds", &["kind", "outside", "statements", "error"]),
     ("runner", &["protocol", "kind", "events", "error", "statements", "failpoint"]),
     ("testing", &["runner", "protocol", "kind", "error", "statements"]),
