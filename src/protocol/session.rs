@@ -57,10 +57,11 @@ impl Settings {
             ("idle_session_timeout", idle.clone()),
             ("idle_in_transaction_session_timeout", idle),
             ("client_connection_check_interval", "2s".to_owned()),
-            ("tcp_keepalives_idle", "5s".to_owned()),
-            ("tcp_keepalives_interval", "2s".to_owned()),
+            // Without units (s, s, count, ms): these four are shown as the socket has them, never with a unit.
+            ("tcp_keepalives_idle", "5".to_owned()),
+            ("tcp_keepalives_interval", "2".to_owned()),
             ("tcp_keepalives_count", "3".to_owned()),
-            ("tcp_user_timeout", "12s".to_owned()),
+            ("tcp_user_timeout", "12000".to_owned()),
         ];
         if let Some(path) = &self.search_path {
             settings.push(("search_path", path.clone()));
