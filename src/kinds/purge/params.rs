@@ -49,6 +49,13 @@ pub struct Params {
     /// How the rows are found.
     #[serde(default)]
     pub walk: WalkChoice,
+    /// What becomes of old rows in partitions that do not go as a whole.
+    pub straddling: Option<Straddling>,
+    /// The schema to which partitions are moved instead of being dropped.
+    pub archive_schema: Option<String>,
+    /// Count the rows of a partition before it goes, instead of estimating them.
+    #[serde(default)]
+    pub exact_counts: bool,
 }
 
 fn half() -> f64 {
@@ -97,6 +104,18 @@ pub enum WalkChoice {
     Index,
     /// Once through the table, in the order in which it is stored.
     Heap,
+    /// Partitions as a whole.
+    Partition,
+}
+
+/// What becomes of old rows in partitions that do not go as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Straddling {
+    /// They are deleted one by one, along the index on the age.
+    Rows,
+    /// They stay until their partition goes.
+    Leave,
 }
 
 /// The table of parameters.
@@ -182,9 +201,27 @@ pub const TABLE: &[Param] = &[
     },
     Param {
         name: "walk",
-        takes: "\"auto\", \"index\" or \"heap\"",
+        takes: "\"auto\", \"index\", \"heap\" or \"partition\"",
         default: "\"auto\"",
-        help: "Whether rows are found along the index on the age or in one pass over the table.",
+        help: "Whether rows are found along the index on the age, in one pass, or go by whole partitions.",
+    },
+    Param {
+        name: "straddling",
+        takes: "\"rows\" or \"leave\"",
+        default: "\"rows\"; \"leave\" with `archive_schema`",
+        help: "With walk = \"partition\": whether old rows in partitions that do not go as a whole are deleted, or stay until theirs goes.",
+    },
+    Param {
+        name: "archive_schema",
+        takes: "schema name",
+        default: "none: partitions are dropped",
+        help: "With walk = \"partition\": partitions are moved to this schema instead of being dropped.",
+    },
+    Param {
+        name: "exact_counts",
+        takes: "true or false",
+        default: "false",
+        help: "Counts the rows of a partition before it goes; otherwise the report has an estimate.",
     },
 ];
 
@@ -208,6 +245,7 @@ impl Params {
         }
         self.check_age()?;
         self.check_predicate()?;
+        self.check_partitions()?;
         if self.batch.is_some_and(|rows| !(1..=1_000_000).contains(&rows)) {
             return wrong("batch", "must be from 1 to 1000000 rows");
         }
@@ -239,6 +277,36 @@ impl Params {
             }
             (None, None) => Ok(()),
         }
+    }
+
+    fn check_partitions(&self) -> Result<(), ParamError> {
+        let wrong = |path: &str, message: &str| Err(ParamError::new(path, message));
+        if self.walk == WalkChoice::Partition && self.by.is_none() {
+            return wrong("walk", "\"partition\" needs `by`");
+        }
+        if self.walk == WalkChoice::Partition && self.predicate.is_some() {
+            return wrong("where", "may spare rows, but walk = \"partition\" takes partitions as a whole");
+        }
+        if self.walk != WalkChoice::Partition && self.straddling.is_some() {
+            return wrong("straddling", "needs walk = \"partition\"");
+        }
+        match &self.archive_schema {
+            None => Ok(()),
+            Some(_) if self.walk != WalkChoice::Partition => {
+                wrong("archive_schema", "needs walk = \"partition\": rows by themselves are not archived")
+            }
+            Some(_) if self.straddling == Some(Straddling::Rows) => {
+                wrong("straddling", "\"rows\" would delete rows that archive_schema is to keep")
+            }
+            Some(schema) if schema.trim().is_empty() => wrong("archive_schema", "is empty"),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// What becomes of old rows in partitions that do not go as a whole.
+    pub fn straddling(&self) -> Straddling {
+        let default = if self.archive_schema.is_some() { Straddling::Leave } else { Straddling::Rows };
+        self.straddling.unwrap_or(default)
     }
 
     fn check_predicate(&self) -> Result<(), ParamError> {
@@ -286,6 +354,7 @@ mod tests {
             ("where", json!("a = 'x"), "params.where"),
             ("pacing", json!("fast"), "params.pacing"),
             ("keep_last", json!(3), "keep_last"),
+            ("archive_schema", json!("old"), "params.archive_schema: needs walk"),
         ] {
             let mut params = good.clone();
             params[name] = value;
@@ -300,6 +369,21 @@ mod tests {
         let found = problem(json!({"table": "t", "where": "tenant_id = 7"})).expect("it is refused");
         assert!(found.contains("declared input"), "{found}");
         assert!(problem(json!({"table": "t", "by": "at"})).is_some_and(|found| found.contains("retention")));
+    }
+
+    #[test]
+    fn whole_partitions_exclude_what_spares_rows() {
+        let with = |name: &str, value: serde_json::Value| {
+            let mut params = json!({"table": "t", "by": "at", "retention": "30 days", "walk": "partition"});
+            params[name] = value;
+            problem(params)
+        };
+        assert_eq!(with("archive_schema", json!("old")), None);
+        assert!(with("where", json!("a")).is_some_and(|found| found.contains("spare rows")));
+        assert!(with("walk", json!("partitions")).is_some_and(|found| found.contains("params.walk")));
+        let both = json!({"table": "t", "by": "at", "retention": "30 days", "walk": "partition",
+                          "archive_schema": "old", "straddling": "rows"});
+        assert!(problem(both).is_some_and(|found| found.contains("params.straddling")));
     }
 
     #[test]

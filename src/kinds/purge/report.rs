@@ -12,7 +12,7 @@ use super::{
     walk::Walk,
 };
 use crate::{
-    kind::{Report, RunContext, Stop, Stopped},
+    kind::{ComeBack, Report, RunContext, Stop, Stopped},
     statements,
 };
 
@@ -73,13 +73,14 @@ pub async fn of_run(
     let wal = wal(context).await?.zip(before.wal).map(|(after, before)| after - before);
     let after = Sizes::read(context, oid).await?;
     let left = left(context, &walk, stopped).await?;
-    let Walk { cursor, tally, .. } = walk;
+    let Walk { cursor, tally, whole, .. } = walk;
+    let whole = whole.map(|whole| whole.to_json());
     let (min, max) = tally.extremes.unwrap_or_default();
     let details = json!({
         "dry": false,
         "cutoff": cursor.cutoff.map(|cutoff| cutoff.at.to_string()),
         "retention": params.retention.as_ref().map(super::interval::Retention::as_str),
-        "walk": cursor.at.walk(), "walk_why": cursor.why,
+        "walk": cursor.walk(), "walk_why": cursor.why,
         "eligible_before": cursor.eligible, "eligible_counted": cursor.counted,
         "deleted": tally.deleted, "skipped_locked": tally.skipped_locked, "batches": tally.batches,
         "batch_rows": {"last": tally.last, "min": min, "max": max}, "batch_ms_max": milliseconds(tally.longest),
@@ -90,12 +91,17 @@ pub async fn of_run(
         "before": before.sizes.to_json(), "after": after.to_json(),
         "approved": before.approved, "warnings": before.warnings,
     });
-    Ok(filled(Report::new(stopped), [details, left]))
+    let mut report = filled(Report::new(stopped), [details, left, whole.unwrap_or_default()]);
+    if stopped == Stopped::BackPressure {
+        report.come_back = ComeBack::Soon;
+    }
+    Ok(report)
 }
 
 /// What is left, where that is cheap to tell.
 async fn left(context: &mut RunContext, walk: &Walk<'_>, stopped: Stopped) -> Result<Value, Stop> {
-    if stopped == Stopped::Drained {
+    let partitions_alone = matches!(walk.cursor.at, Place::Partition(_));
+    if stopped == Stopped::Drained && !partitions_alone {
         return Ok(json!({"rows_left": walk.tally.skipped_locked}));
     }
     let Cursor { at, cutoff, eligible, .. } = &walk.cursor;
@@ -119,6 +125,8 @@ pub struct Found {
     pub verdict: Verdict,
     /// The walk that a run would take.
     pub walk: Option<(&'static str, String)>,
+    /// The partitions that would go, as JSON.
+    pub whole: Value,
     /// Oldest and youngest age that would go.
     pub extent: Option<(Value, Value)>,
     /// Why a run would refuse, guards apart.
@@ -147,7 +155,7 @@ pub fn of_dry_run(params: &Params, found: Found) -> Report {
         "would_refuse": refusals, "missing_indexes": found.missing, "warnings": found.warnings,
         "deleted": 0,
     });
-    filled(Report::new(Stopped::Drained), [details])
+    filled(Report::new(Stopped::Drained), [details, found.whole])
 }
 
 fn filled(mut report: Report, parts: impl IntoIterator<Item = Value>) -> Report {

@@ -29,6 +29,11 @@ impl Quoted {
     pub fn expression(text: &str) -> Self {
         Quoted(format!("({text}\n)"))
     }
+
+    /// Within a statement.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// What makes a row's age.
