@@ -25,11 +25,13 @@ mod walk;
 mod walk_heap;
 mod walk_index;
 mod walk_partition;
+mod window;
 
 use serde_json::Value;
 
 pub use interval::{Limit, Retention};
 pub use params::{CutoffFrom, OnReferenced, Pacing, Params, Straddling, WalkChoice};
+pub use window::Window;
 
 use self::{
     budget::Budget,
@@ -42,7 +44,7 @@ use self::{
     walk_partition::Whole,
 };
 use crate::{
-    kind::{Description, Kind, Mode, Nature, ParamError, Report, RunContext, Stop},
+    kind::{Description, Kind, Mode, Nature, ParamError, Report, RunContext, Stop, Stopped},
     statements,
 };
 
@@ -101,11 +103,16 @@ async fn real_run(
     scope: &Scope,
     keys: &[ForeignKey],
 ) -> Result<Report, Stop> {
+    let since = tokio::time::Instant::now();
     preflight::foreign_keys(facts, keys, params)?;
     let done = rows_done_before(context).await?;
-    let budget = Budget::new(params, context.options(), done)?;
+    let budget = Budget::new(params, context.options(), done, context.now())?;
+    if budget.spent(0) == Some(Stopped::WindowClosed) {
+        return Ok(report::of_closed_window(params, context.now()));
+    }
     let mut before = Before {
-        started: tokio::time::Instant::now(),
+        since,
+        started: since,
         sizes: Sizes::read(context, facts.oid).await?,
         wal: report::wal(context).await?,
         warnings: preflight::warnings(context, facts, keys).await?,

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::{
     inputs::{self, Piece},
     interval::{Limit, Retention},
+    window::Window,
 };
 use crate::kind::{Param, ParamError};
 
@@ -34,6 +35,8 @@ pub struct Params {
     /// How much of the database the purge takes.
     #[serde(default)]
     pub pacing: Pacing,
+    /// The hours in which it works.
+    pub window: Option<Window>,
     /// Ends the run, as succeeded, after that many rows.
     pub limit_rows: Option<u64>,
     /// Ends the run, as succeeded, after that long.
@@ -83,7 +86,7 @@ pub enum OnReferenced {
 }
 
 /// How much of the database the purge takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pacing {
     /// Batches of about 20 ms, and a rest as long as each took.
@@ -91,6 +94,10 @@ pub enum Pacing {
     Gentle,
     /// Batches of about 250 ms, without rests.
     Full,
+    /// Batches of about 20 ms, and rests that keep to so many rows a second.
+    RowsPerSecond(u64),
+    /// Batches of about 20 ms, and rests so that this share of the time is spent on batches.
+    DutyCycle(f64),
 }
 
 /// How the rows are found.
@@ -165,9 +172,15 @@ pub const TABLE: &[Param] = &[
     Param { name: "batch", takes: "rows", default: "adaptive", help: "Rows a batch, from 1 to 1,000,000." },
     Param {
         name: "pacing",
-        takes: "\"gentle\" or \"full\"",
+        takes: "\"gentle\", \"full\", { rows_per_second = N } or { duty_cycle = SHARE }",
         default: "\"gentle\"",
-        help: "Batches of about 20 ms with a rest as long as each took, or of 250 ms without rests.",
+        help: "Batches of about 20 ms with a rest as long as each took (or by rate or share), or of 250 ms without rests.",
+    },
+    Param {
+        name: "window",
+        takes: "hours and IANA zone",
+        default: "no window",
+        help: "The hours in which the purge works, such as \"22:00-05:00 Europe/Paris\"; UTC without a zone.",
     },
     Param {
         name: "limit_rows",
@@ -248,6 +261,13 @@ impl Params {
         self.check_partitions()?;
         if self.batch.is_some_and(|rows| !(1..=1_000_000).contains(&rows)) {
             return wrong("batch", "must be from 1 to 1000000 rows");
+        }
+        match self.pacing {
+            Pacing::RowsPerSecond(0) => return wrong("pacing", "rows_per_second must be at least 1"),
+            Pacing::DutyCycle(share) if !(share > 0.0 && share <= 1.0) => {
+                return wrong("pacing", "duty_cycle must be above 0 and at most 1, such as 0.25");
+            }
+            _ => {}
         }
         if self.limit_rows == Some(0) {
             return wrong("limit_rows", "must be at least 1; pause the job if it is to delete nothing");
@@ -353,6 +373,9 @@ mod tests {
             ("where", json!(" "), "params.where: is empty"),
             ("where", json!("a = 'x"), "params.where"),
             ("pacing", json!("fast"), "params.pacing"),
+            ("pacing", json!({"duty_cycle": 1.5}), "params.pacing: duty_cycle"),
+            ("pacing", json!({"rows_per_second": 0}), "params.pacing: rows_per_second"),
+            ("window", json!("22:00-22:00"), "params.window"),
             ("keep_last", json!(3), "keep_last"),
             ("archive_schema", json!("old"), "params.archive_schema: needs walk"),
         ] {

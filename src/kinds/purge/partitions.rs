@@ -99,6 +99,7 @@ fn spares(params: &Params, scope: &Scope) -> Option<&'static str> {
         on_referenced: _,
         batch: _,
         pacing: _,
+        window: _,
         limit_rows: _,
         time_limit: _,
         refuse_above: _,

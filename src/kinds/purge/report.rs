@@ -10,6 +10,7 @@ use super::{
     guard::{Eligible, Verdict},
     params::Params,
     walk::Walk,
+    window::Window,
 };
 use crate::{
     kind::{ComeBack, Report, RunContext, Stop, Stopped},
@@ -48,7 +49,9 @@ pub async fn wal(context: &mut RunContext) -> Result<Option<i64>, Stop> {
 /// What stood before the walk.
 #[derive(Debug)]
 pub struct Before {
-    /// When it began.
+    /// When the run began.
+    pub since: tokio::time::Instant,
+    /// When the walk began.
     pub started: tokio::time::Instant,
     /// The table's sizes.
     pub sizes: Sizes,
@@ -92,10 +95,33 @@ pub async fn of_run(
         "approved": before.approved, "warnings": before.warnings,
     });
     let mut report = filled(Report::new(stopped), [details, left, whole.unwrap_or_default()]);
-    if stopped == Stopped::BackPressure {
-        report.come_back = ComeBack::Soon;
-    }
+    let elapsed = jiff::SignedDuration::try_from(before.since.elapsed()).unwrap_or_default();
+    let now = context.now().checked_add(elapsed).unwrap_or(context.now());
+    report.come_back = come_back(params, stopped, now);
     Ok(report)
+}
+
+/// The report of a run that found its window closed.
+pub fn of_closed_window(params: &Params, now: Timestamp) -> Report {
+    let stopped = Stopped::WindowClosed;
+    let details = json!({
+        "dry": false, "deleted": 0, "batches": 0, "window": params.window.as_ref().map(Window::as_str),
+    });
+    let mut report = filled(Report::new(stopped), [details]);
+    report.come_back = come_back(params, stopped, now);
+    report
+}
+
+/// When the rest is seen to: as soon as the window opens, or the database has rested.
+fn come_back(params: &Params, stopped: Stopped, now: Timestamp) -> ComeBack {
+    match stopped {
+        Stopped::BackPressure => ComeBack::Soon,
+        Stopped::WindowClosed => {
+            let opens = params.window.as_ref().and_then(|window| window.opens(now));
+            opens.map_or(ComeBack::Soon, ComeBack::At)
+        }
+        _ => ComeBack::Regularly,
+    }
 }
 
 /// What is left, where that is cheap to tell.

@@ -205,7 +205,7 @@ impl<'a> Walk<'a> {
     async fn send(&self, context: &mut RunContext, sql: Sql<'_>, after: &Cursor) -> Result<Batch, Stop> {
         match self.pace.pacing() {
             Pacing::Full => context.batch_in_two(&sql.text, &sql.values, after).await,
-            Pacing::Gentle => {
+            _ => {
                 let sql = sql.returning();
                 context.batch(&sql.text, &sql.values, after).await
             }
@@ -228,7 +228,9 @@ impl<'a> Walk<'a> {
             Some(tally.extremes.map_or((rows, rows), |(min, max)| (min.min(rows), max.max(rows))));
         tally.busy += took;
         tally.longest = tally.longest.max(took);
-        let rest = self.pace.took(units, took);
+        // Rows that go with their partition are no load by their number.
+        let load = if matches!(self.cursor.at, Place::Partition(_)) { 0 } else { rows };
+        let rest = self.pace.took(units, load, took);
         self.tell(context).await?;
         self.rest(context, rest).await
     }
