@@ -77,6 +77,7 @@ statements! {
     PURGE_INDEX = "purge_index";
     PURGE_PARTITIONS = "purge_partitions";
     PURGE_PLANNER = "purge_planner";
+    PURGE_PRESSURE = "purge_pressure";
     PURGE_SCHEMA = "purge_schema";
     PURGE_SIZE = "purge_size";
     PURGE_TARGET = "purge_target";

@@ -52,5 +52,8 @@ mod purge_oracle;
 // Whole partitions that a purge drops, moves, or must leave.
 mod purge_partitions;
 
+// When a purge steps back, and for whom.
+mod purge_pressure;
+
 // A database and a job for each test of the purge.
 mod purge_support;

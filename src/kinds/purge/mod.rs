@@ -1,8 +1,9 @@
 //! The kind `purge`: deletes the rows of a table whose time is over, in batches, each once.
 //!
 //! A run reads top down here: look at the table (`target`, `preflight`), fix the cutoff, ask the guards, choose the
-//! walk, store all that (`cursor`), walk (`walk`, `walk_index`, `walk_heap`, `walk_partition`, at the pace of `pace`, within `budget`),
-//! report. All statements come from one builder (`statement`), for the run and the dry run alike.
+//! walk, store all that (`cursor`), walk (`walk`, `walk_index`, `walk_heap`, `walk_partition`; at the pace of `pace`,
+//! with regard to `pressure`, within `budget`), report. All statements come from one builder (`statement`), for the run
+//! and the dry run alike.
 //!
 //! What is easy to get wrong: the cutoff belongs to the occurrence, not to the attempt. It is computed by the database
 //! from the run's now, once, and committed with the cursor before the first row goes.
@@ -18,6 +19,7 @@ mod pace;
 mod params;
 mod partitions;
 mod preflight;
+mod pressure;
 mod report;
 mod statement;
 mod target;
@@ -37,6 +39,7 @@ use self::{
     budget::Budget,
     cursor::{Cursor, Cutoff, Place},
     pace::Pace,
+    pressure::Pressure,
     report::{Before, Found, Sizes},
     statement::Scope,
     target::{Facts, ForeignKey},
@@ -133,7 +136,8 @@ async fn real_run(
     let unit = choose::unit(context, facts, cursor.at, rows).await?;
     let pace = Pace::new(params.pacing, unit, params.batch);
     context.query(statements::PURGE_PLANNER, &[]).await?;
-    let mut walk = Walk::new(scope, cursor, pace, budget, facts.may_lock);
+    let pressure = Pressure::new(params, facts.oid);
+    let mut walk = Walk::new(scope, cursor, pace, budget, pressure, facts.may_lock);
     walk.whole = whole;
     before.started = tokio::time::Instant::now();
     let ended = walk.run(context).await;

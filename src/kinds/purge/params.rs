@@ -37,6 +37,10 @@ pub struct Params {
     pub pacing: Pacing,
     /// The hours in which it works.
     pub window: Option<Window>,
+    /// An SQL condition during which the purge rests.
+    pub yield_when: Option<String>,
+    /// How long it rests at a stretch before the run ends, to come back; 5 minutes.
+    pub yield_for: Option<Limit>,
     /// Ends the run, as succeeded, after that many rows.
     pub limit_rows: Option<u64>,
     /// Ends the run, as succeeded, after that long.
@@ -183,6 +187,18 @@ pub const TABLE: &[Param] = &[
         help: "The hours in which the purge works, such as \"22:00-05:00 Europe/Paris\"; UTC without a zone.",
     },
     Param {
+        name: "yield_when",
+        takes: "SQL condition",
+        default: "none",
+        help: "Rests while this is true; asked between batches, at most once a second.",
+    },
+    Param {
+        name: "yield_for",
+        takes: "duration or seconds",
+        default: "\"5m\"",
+        help: "How long a run rests at a stretch for others before it ends, to come back by `resume_after`.",
+    },
+    Param {
         name: "limit_rows",
         takes: "rows",
         default: "no limit",
@@ -268,6 +284,9 @@ impl Params {
                 return wrong("pacing", "duty_cycle must be above 0 and at most 1, such as 0.25");
             }
             _ => {}
+        }
+        if self.yield_when.as_ref().is_some_and(|text| text.trim().is_empty()) {
+            return wrong("yield_when", "is empty; leave it out if nothing of your own is to be asked");
         }
         if self.limit_rows == Some(0) {
             return wrong("limit_rows", "must be at least 1; pause the job if it is to delete nothing");

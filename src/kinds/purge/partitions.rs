@@ -100,6 +100,8 @@ fn spares(params: &Params, scope: &Scope) -> Option<&'static str> {
         batch: _,
         pacing: _,
         window: _,
+        yield_when: _,
+        yield_for: _,
         limit_rows: _,
         time_limit: _,
         refuse_above: _,

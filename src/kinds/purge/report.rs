@@ -76,7 +76,7 @@ pub async fn of_run(
     let wal = wal(context).await?.zip(before.wal).map(|(after, before)| after - before);
     let after = Sizes::read(context, oid).await?;
     let left = left(context, &walk, stopped).await?;
-    let Walk { cursor, tally, whole, .. } = walk;
+    let Walk { cursor, tally, whole, pressure, .. } = walk;
     let whole = whole.map(|whole| whole.to_json());
     let (min, max) = tally.extremes.unwrap_or_default();
     let details = json!({
@@ -94,7 +94,8 @@ pub async fn of_run(
         "before": before.sizes.to_json(), "after": after.to_json(),
         "approved": before.approved, "warnings": before.warnings,
     });
-    let mut report = filled(Report::new(stopped), [details, left, whole.unwrap_or_default()]);
+    let mut report =
+        filled(Report::new(stopped), [details, left, whole.unwrap_or_default(), pressure.to_json()]);
     let elapsed = jiff::SignedDuration::try_from(before.since.elapsed()).unwrap_or_default();
     let now = context.now().checked_add(elapsed).unwrap_or(context.now());
     report.come_back = come_back(params, stopped, now);

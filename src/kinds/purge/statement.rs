@@ -254,6 +254,16 @@ impl Scope {
         sql.add(close)
     }
 
+    /// Asks for an author's condition that has to do with no table.
+    pub fn ask(condition: &Quoted) -> String {
+        format!("SELECT {}", condition.0)
+    }
+
+    /// Statements that the server can parse only if such a condition is one expression.
+    pub fn ask_probes(text: &str) -> [String; 2] {
+        [Scope::ask(&Quoted::expression(text)), format!("SELECT ARRAY[{text}\n]")]
+    }
+
     /// Statements that the server can parse only if an author's text is one expression: what closes our
     /// parenthesis early does not fit into a bracket as well. In a WHERE, since that is where it will stand.
     pub fn probes(table: &Quoted, text: &str) -> [String; 3] {

@@ -18,6 +18,7 @@ use super::{
     moment::Moment,
     pace::{Pace, Patience},
     params::Pacing,
+    pressure::{self, Pressure},
     statement::{Form, Scope, Sql},
     walk_heap, walk_index,
     walk_partition::{self, Whole},
@@ -96,11 +97,20 @@ pub struct Walk<'a> {
     pub(super) crowded: Option<Moment>,
     /// What the partition walk works with.
     pub(super) whole: Option<Whole<'a>>,
+    /// What it steps back for.
+    pub(super) pressure: Pressure,
 }
 
 impl<'a> Walk<'a> {
     /// A walk from where the cursor stands.
-    pub fn new(scope: &'a Scope, cursor: Cursor, pace: Pace, budget: Budget, may_lock: bool) -> Self {
+    pub fn new(
+        scope: &'a Scope,
+        cursor: Cursor,
+        pace: Pace,
+        budget: Budget,
+        pressure: Pressure,
+        may_lock: bool,
+    ) -> Self {
         let (tally, told) = (Tally::default(), Instant::now());
         Walk {
             scope,
@@ -114,6 +124,7 @@ impl<'a> Walk<'a> {
             told,
             crowded: None,
             whole: None,
+            pressure,
         }
     }
 
@@ -121,6 +132,9 @@ impl<'a> Walk<'a> {
     pub async fn run(&mut self, context: &mut RunContext) -> Result<Stopped, Stop> {
         loop {
             if let Some(stopped) = self.budget.spent(self.tally.deleted) {
+                return Ok(stopped);
+            }
+            if let Some(stopped) = pressure::heed(self, context).await? {
                 return Ok(stopped);
             }
             self.limit_statements(context, self.pace.limit()).await?;
