@@ -81,8 +81,11 @@ statements! {
     PURGE_INDEX = "purge_index";
     PURGE_KEY = "purge_key";
     PURGE_NAMES = "purge_names";
+    PURGE_PARTITIONS = "purge_partitions";
     PURGE_PLANNER = "purge_planner";
+    PURGE_PRESSURE = "purge_pressure";
     PURGE_REFERENCES = "purge_references";
+    PURGE_SCHEMA = "purge_schema";
     PURGE_SIZE = "purge_size";
     PURGE_TARGET = "purge_target";
     PURGE_TRIGGERS = "purge_triggers";

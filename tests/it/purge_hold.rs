@@ -259,3 +259,36 @@ async fn a_job_protects_by_predicate_or_by_a_list() {
         assert!(refusal.contains(says), "{refusal}");
     }
 }
+
+#[tokio::test]
+async fn no_partition_goes_as_a_whole_while_something_may_stay() {
+    let table = "CREATE TABLE p (at timestamptz NOT NULL, n int) PARTITION BY RANGE (at);
+         CREATE TABLE p1 PARTITION OF p FOR VALUES FROM (MINVALUE) TO ('2020-02-01');
+         CREATE TABLE p2 PARTITION OF p FOR VALUES FROM ('2020-02-01') TO (MAXVALUE); CREATE INDEX ON p (at); CREATE INDEX ON p (n);
+         INSERT INTO p SELECT '2020-01-01', i FROM generate_series(1, 20) i;";
+    let base =
+        json!({"table": "p", "by": "at", "retention": "1 day", "max_fraction": 1, "walk": "partition"});
+    for (held, name, value, says) in [
+        (true, "batch", json!(10), "a hold may spare rows"),
+        (false, "protect", json!("n = 7"), "protect may spare rows"),
+        (false, "keep_last", json!({"rows": 1, "per": ["n"]}), "keep_last may spare rows"),
+    ] {
+        let world = World::new(table).await;
+        let mut params = base.clone();
+        params[name] = value;
+        world.job(params.clone()).await;
+        if held {
+            world.0.execute("SELECT sexton.hold('p1', 'n = 7', 'court')").await;
+        }
+        let refusal = world.refused().await;
+        assert!(refusal.contains(says), "{refusal}");
+        params["walk"] = "auto".into();
+        world.job(params).await;
+        world.succeed().await;
+        assert!(world.number("SELECT count(*) FROM p1 WHERE n = 7").await == 1, "{name}: the row is there");
+    }
+    let world = World::new(table).await;
+    world.job(base).await;
+    world.succeed().await;
+    assert_eq!(world.number("SELECT count(to_regclass('p1'))").await, 0, "the control: it goes as a whole");
+}

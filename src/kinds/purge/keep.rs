@@ -66,11 +66,9 @@ pub async fn last(context: &mut RunContext, keep: &KeepLast, facts: &Facts) -> R
             "keep_last: no index of {} leads with its key, and each row would read the table",
             facts.name()
         );
-        let columns = columns.join(", ");
-        return Err(Stop::refused(
-            reason,
-            format!("CREATE INDEX CONCURRENTLY ON {} ({columns});", facts.name()),
-        ));
+        // PostgreSQL cannot do that concurrently for all partitions at once.
+        let create = if facts.partitioned() { "CREATE INDEX" } else { "CREATE INDEX CONCURRENTLY" };
+        return Err(Stop::refused(reason, format!("{create} ON {} ({});", facts.name(), columns.join(", "))));
     }
     let primary: Vec<String> = row.get("primary_key");
     let order = match (primary.is_empty(), facts.partitioned()) {

@@ -11,9 +11,10 @@ use super::{
     params::Params,
     statement::Scope,
     walk::Walk,
+    window::Window,
 };
 use crate::{
-    kind::{Report, RunContext, Stop, Stopped},
+    kind::{ComeBack, Report, RunContext, Stop, Stopped},
     statements,
 };
 
@@ -49,7 +50,9 @@ pub async fn wal(context: &mut RunContext) -> Result<Option<i64>, Stop> {
 /// What stood before the walk.
 #[derive(Debug)]
 pub struct Before {
-    /// When it began.
+    /// When the run began.
+    pub since: tokio::time::Instant,
+    /// When the walk began.
     pub started: tokio::time::Instant,
     /// The table's sizes.
     pub sizes: Sizes,
@@ -74,14 +77,15 @@ pub async fn of_run(
     let wal = wal(context).await?.zip(before.wal).map(|(after, before)| after - before);
     let after = Sizes::read(context, oid).await?;
     let left = left(context, &walk, stopped).await?;
-    let Walk { cursor, tally, .. } = &walk;
+    let Walk { cursor, tally, whole, pressure, .. } = &walk;
+    let whole = whole.as_ref().map(|whole| whole.to_json());
     let (min, max) = tally.extremes.unwrap_or_default();
     let details = json!({
         "dry": false,
         "cutoff": cursor.cutoff.map(|cutoff| cutoff.at.to_string()),
         "retention": params.retention_text(),
         "grace": params.grace.as_ref().map(super::interval::Retention::as_str),
-        "walk": cursor.at.walk(), "walk_why": cursor.why,
+        "walk": cursor.walk(), "walk_why": cursor.why,
         "eligible_before": cursor.eligible, "eligible_counted": cursor.counted,
         "deleted": tally.deleted, "skipped_locked": tally.skipped_locked, "batches": tally.batches,
         "batch_rows": {"last": tally.last, "min": min, "max": max}, "batch_ms_max": milliseconds(tally.longest),
@@ -92,12 +96,41 @@ pub async fn of_run(
         "before": before.sizes.to_json(), "after": after.to_json(),
         "holds": holds(walk.scope), "approved": before.approved, "warnings": before.warnings,
     });
-    Ok(filled(Report::new(stopped), [details, left]))
+    let mut report =
+        filled(Report::new(stopped), [details, left, whole.unwrap_or_default(), pressure.to_json()]);
+    let elapsed = jiff::SignedDuration::try_from(before.since.elapsed()).unwrap_or_default();
+    let now = context.now().checked_add(elapsed).unwrap_or(context.now());
+    report.come_back = come_back(params, stopped, now);
+    Ok(report)
+}
+
+/// The report of a run that found its window closed.
+pub fn of_closed_window(params: &Params, now: Timestamp) -> Report {
+    let stopped = Stopped::WindowClosed;
+    let details = json!({
+        "dry": false, "deleted": 0, "batches": 0, "window": params.window.as_ref().map(Window::as_str),
+    });
+    let mut report = filled(Report::new(stopped), [details]);
+    report.come_back = come_back(params, stopped, now);
+    report
+}
+
+/// When the rest is seen to: as soon as the window opens, or the database has rested.
+fn come_back(params: &Params, stopped: Stopped, now: Timestamp) -> ComeBack {
+    match stopped {
+        Stopped::BackPressure => ComeBack::Soon,
+        Stopped::WindowClosed => {
+            let opens = params.window.as_ref().and_then(|window| window.opens(now));
+            opens.map_or(ComeBack::Soon, ComeBack::At)
+        }
+        _ => ComeBack::Regularly,
+    }
 }
 
 /// What is left, where that is cheap to tell.
 async fn left(context: &mut RunContext, walk: &Walk<'_>, stopped: Stopped) -> Result<Value, Stop> {
-    if stopped == Stopped::Drained {
+    let partitions_alone = matches!(walk.cursor.at, Place::Partition(_));
+    if stopped == Stopped::Drained && !partitions_alone {
         let referenced = guard::count_referenced(context, walk.scope, walk.cursor.cutoff.as_ref()).await?;
         let left = walk.tally.skipped_locked + referenced.unwrap_or_default();
         return Ok(json!({"rows_left": left, "skipped_referenced": referenced}));
@@ -123,6 +156,8 @@ pub struct Found {
     pub verdict: Verdict,
     /// The walk that a run would take.
     pub walk: Option<(&'static str, String)>,
+    /// The partitions that would go, as JSON.
+    pub whole: Value,
     /// Oldest and youngest age that would go.
     pub extent: Option<(Value, Value)>,
     /// Rows that are old and stay, by holds and by what the job protects.
@@ -154,7 +189,7 @@ pub fn of_dry_run(params: &Params, scope: &Scope, found: Found) -> Report {
         "would_refuse": refusals, "missing_indexes": found.missing, "warnings": found.warnings,
         "deleted": 0,
     });
-    filled(Report::new(Stopped::Drained), [details])
+    filled(Report::new(Stopped::Drained), [details, found.whole])
 }
 
 /// The holds that were kept; nothing if there are none.
