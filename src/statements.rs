@@ -85,6 +85,7 @@ statements! {
     PURGE_PLANNER = "purge_planner";
     PURGE_PRESSURE = "purge_pressure";
     PURGE_REFERENCES = "purge_references";
+    PURGE_SAME_NAMES = "purge_same_names";
     PURGE_SCHEMA = "purge_schema";
     PURGE_SIZE = "purge_size";
     PURGE_TARGET = "purge_target";

@@ -525,3 +525,21 @@ async fn a_rate_is_kept_over_the_run() {
     let rested = detail(&ran, "/resting_ms").as_u64().unwrap() + detail(&ran, "/busy_ms").as_u64().unwrap();
     assert!(rested as i64 >= ran.rows * 1000 / 250 - 5, "{} rows in {rested} ms", ran.rows);
 }
+
+#[tokio::test]
+async fn columns_that_are_named_like_references_and_are_none_are_pointed_out() {
+    let world = World::new(
+        "CREATE TABLE users (id bigint PRIMARY KEY, at timestamptz); INSERT INTO users VALUES (1, now());
+         CREATE TABLE sessions (user_id bigint); CREATE TABLE notes (user_id text, id bigint);
+         CREATE TABLE posts (user_id bigint REFERENCES users ON DELETE CASCADE); CREATE INDEX ON posts (user_id);",
+    )
+    .await;
+    world.unarmed_job(json!({"table": "users", "by": "at", "retention": "1 day"}), json!({})).await;
+    let ran = world.succeed().await;
+    let warnings = detail(&ran, "/warnings").to_string();
+    assert!(
+        warnings.contains("user_id of public.sessions is named as if it referred to public.users"),
+        "{warnings}"
+    );
+    assert!(!warnings.contains("notes") && !warnings.contains("of public.posts is named"), "{warnings}");
+}

@@ -169,6 +169,13 @@ pub async fn warnings(
             warnings.push(format!("no index serves {} of {}: {}", key.name, key.child, key.remedy));
         }
     }
+    for row in context.query(statements::PURGE_SAME_NAMES, &[&facts.oid]).await? {
+        let (child, column): (String, String) = (row.get("child"), row.get("column"));
+        warnings.push(format!(
+            "{column} of {child} is named as if it referred to {}, but no foreign key says so: its rows stay",
+            facts.name
+        ));
+    }
     if !facts.may_lock {
         warnings.push(format!(
             "role {} may not lock rows of {}: a row that the application has locked holds the purge up; GRANT UPDATE lets it step around",
