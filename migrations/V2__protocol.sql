@@ -43,7 +43,9 @@ BEGIN
     NEW.approved_by := NULL;
     NEW.target_name := NULL;
     NEW.target_oid := NULL;
-    IF NEW.run_as IS NOT NULL AND NOT pg_catalog.pg_has_role(current_user, NEW.run_as::name, 'MEMBER') THEN
+    IF NEW.run_as IS NOT NULL AND pg_catalog.to_regrole(pg_catalog.quote_ident(NEW.run_as)) IS NULL THEN
+      RAISE EXCEPTION 'job %: run_as: there is no role "%"', NEW.name, NEW.run_as USING ERRCODE = '42704';
+    ELSIF NEW.run_as IS NOT NULL AND NOT pg_catalog.pg_has_role(current_user, NEW.run_as::name, 'MEMBER') THEN
       RAISE EXCEPTION 'job %: run_as: you are not a member of role "%"', NEW.name, NEW.run_as
         USING ERRCODE = '42501', HINT = 'A job has no more rights than its editor.';
     END IF;

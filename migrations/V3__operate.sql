@@ -96,11 +96,20 @@ CREATE FUNCTION sexton.arm(job text, approve bigint DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   j sexton.job := sexton.job_named(arm.job);
+  now_there oid := to_regclass(j.target_name);
 BEGIN
   IF j.invalid_reason IS NOT NULL THEN
     RAISE EXCEPTION 'job %: cannot be armed, it is invalid: %', job, j.invalid_reason USING ERRCODE = 'SX005', HINT = 'Mend its definition first.';
   ELSIF approve < 0 THEN
     RAISE EXCEPTION 'job %: approve: % is no number of rows', job, approve USING ERRCODE = 'SX006';
+  END IF;
+  -- Another table may stand under the name by now. Whoever arms accepts it, if the author of the job could have.
+  IF now_there <> j.target_oid THEN
+    IF to_regrole(quote_ident(j.edited_by)) IS NULL OR NOT has_table_privilege(j.edited_by, now_there, 'DELETE') THEN
+      RAISE EXCEPTION 'job %: % was replaced, and %, who edited the job last, may not delete from the new one',
+        job, j.target_name, j.edited_by USING ERRCODE = '42501', HINT = 'Edit the job as a role that may.';
+    END IF;
+    UPDATE sexton.job k SET target_oid = now_there WHERE k.id = j.id;
   END IF;
   UPDATE sexton.job k SET armed_revision = k.revision, armed_at = clock_timestamp(), armed_by = sexton.actor(),
          disarmed_at = NULL, disarmed_by = NULL, approved_rows = approve,

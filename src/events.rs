@@ -54,6 +54,8 @@ events! {
         "A session ended other than by being closed.";
     SESSION_CANCEL_FAILED = "session.cancel_failed" DEBUG ["error"]
         "The statement of a session in doubt could not be cancelled; it ends with its session.";
+    SESSION_WATCH_FAILED = "session.watch_failed" DEBUG ["error"]
+        "A run that is busy could not be watched from a second session, which tries again.";
     INCARNATION_UNREADABLE = "incarnation.unreadable" DEBUG []
         "The server does not let this role look whether it is still the same database.";
     INCARNATION_NEW_TIMELINE = "incarnation.new_timeline" WARN []
@@ -96,6 +98,8 @@ events! {
         "A slot is free again.";
     SLOT_PANICKED = "slot.panicked" ERROR ["error"]
         "A defect in Sexton itself ended a task; the replica goes on.";
+    UPKEEP_STEP_FAILED = "upkeep.step_failed" WARN ["job", "step", "error"]
+        "One step of an upkeep failed; the others go on.";
     PRUNE_FAILED = "prune.failed" DEBUG ["error"]
         "Old runs could not be removed; the next run does it.";
     CLUSTER_REMOVE_FAILED = "cluster.remove_failed" WARN ["folder"]

@@ -43,7 +43,11 @@ impl Registry {
     /// Knows the built-in kinds.
     pub fn with_builtins() -> Self {
         let mut registry = Registry::new();
-        registry.add(kinds::purge::Purge);
+        registry
+            .add(kinds::purge::Purge)
+            .add(kinds::reset::Reset)
+            .add(kinds::sql::Statement)
+            .add(kinds::upkeep::Upkeep);
         registry
     }
 }

@@ -52,6 +52,7 @@ statements! {
     JOB_SCHEDULE = "job_schedule";
     KILL = "kill";
     LAST_RUN = "last_run";
+    LIMIT_SESSION = "limit_session";
     LIMIT_STATEMENTS = "limit_statements";
     LISTEN = "listen";
     MARK_REMOVED = "mark_removed";
@@ -87,6 +88,10 @@ statements! {
     REJECT = "reject";
     REPLICA_START = "replica_start";
     REQUESTED = "requested";
+    RESET_CUTOFF = "reset_cutoff";
+    RESET_ROLE = "reset_role";
+    RESET_SESSION = "reset_session";
+    RESET_TARGET = "reset_target";
     RESOURCE_LOCK = "resource_lock";
     RESUME = "resume";
     RESUME_ALL = "resume_all";
@@ -97,10 +102,22 @@ statements! {
     SCAN = "scan";
     SERVER = "server";
     SKIP = "skip";
+    SQL_DISCARD = "sql_discard";
+    SQL_LIMITS = "sql_limits";
+    SQL_READ_ONLY = "sql_read_only";
+    SQL_RIGHTS = "sql_rights";
+    SQL_TRAMPOLINE = "sql_trampoline";
     TAKE_BACK = "take_back";
     TERMINATE_HOLDER = "terminate_holder";
     TRY_LOCK = "try_lock";
     UNLOCK = "unlock";
+    UPKEEP_DEBRIS = "upkeep_debris";
+    UPKEEP_INDEX = "upkeep_index";
+    UPKEEP_INDEXES = "upkeep_indexes";
+    UPKEEP_MATVIEW = "upkeep_matview";
+    UPKEEP_SIZE = "upkeep_size";
+    UPKEEP_TABLES = "upkeep_tables";
+    VACUUM_STATE = "vacuum_state";
     WHERE_AM_I = "where_am_i";
     WHY = "why";
 }

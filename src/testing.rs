@@ -38,6 +38,7 @@ use crate::{
 
 /// The most that a lost run's session may take to vanish, and another replica's run to end.
 const PATIENCE: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(5);
 
 /// One occurrence of a job.
 #[derive(Clone)]
@@ -137,11 +138,18 @@ impl Occurrence {
         let mut shared = runner.into_shared();
         let control = Control::open(&shared.connector, &shared.registration).await?;
         shared.installation = Some(control.installation());
-        let job = self.due_job(&control, &shared).await?;
-        match execute::attempt(&shared, job).await {
-            execute::Attempt::Ran { .. } => self.last_run().await,
-            execute::Attempt::Failed(error) => Err(error),
-            execute::Attempt::Lost => Err(self.error("somebody else took it")),
+        let deadline = tokio::time::Instant::now() + PATIENCE;
+        loop {
+            let job = self.due_job(&control, &shared).await?;
+            match execute::attempt(&shared, job).await {
+                execute::Attempt::Ran { .. } => return self.last_run().await,
+                execute::Attempt::Failed(error) => return Err(error),
+                // The lock of a session that was closed a moment ago is still there.
+                execute::Attempt::Lost if tokio::time::Instant::now() < deadline => {
+                    tokio::time::sleep(POLL).await;
+                }
+                execute::Attempt::Lost => return Err(self.error("somebody else took it")),
+            }
         }
     }
 
@@ -169,7 +177,7 @@ impl Occurrence {
                 self.ask().await?;
                 asked = true;
             } else if plan.decisions.is_empty() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
+                tokio::time::sleep(POLL).await;
             }
         }
         Err(self.error("it does not come to be due: see sexton.why()"))

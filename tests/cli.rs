@@ -132,6 +132,18 @@ fn no_server_exits_with_4() {
     sexton(&["--database", "host=/nonexistent dbname=x user=y", "run"]).failed(4, "/nonexistent");
 }
 
+#[test]
+fn embedded_keeps_its_data_from_command_to_command() {
+    // As root, the server runs under another account, which must be able to enter the folder.
+    let home = tempfile::Builder::new().prefix("sexton-cli").tempdir_in("/var/tmp").expect("a folder");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+    std::fs::set_permissions(home.path(), open).expect("the folder is ours");
+    let database = format!("embedded:{}", home.path().join("data").display());
+    sexton(&["--database", &database, "migrate"]).done();
+    let told = sexton(&["--database", &database, "jobs"]).done();
+    assert!(told.contains("There are no jobs yet"), "{told}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_password_and_an_unknown_database_exit_with_4() {
     let database = Database::empty().await;

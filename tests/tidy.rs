@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("failpoint", &[]),
     ("statements", &[]),
     ("protocol", &["error", "statements", "failpoint", "events"]),
-    ("kind", &["protocol", "error"]),
+    ("kind", &["protocol", "error", "statements"]),
     ("kinds", &["kind", "outside", "statements", "error"]),
     ("runner", &["protocol", "kind", "events", "error", "statements", "failpoint"]),
     ("testing", &["runner", "protocol", "kind", "error", "statements"]),
@@ -87,7 +87,7 @@ fn rooms_named(code: &str) -> BTreeSet<String> {
         let rest = &code[at + "crate::".len()..];
         match rest.strip_prefix('{') {
             Some(list) => rooms.extend(heads(list)),
-            None => rooms.insert(word(rest)).then_some(()).unwrap_or_default(),
+            None => rooms.extend([word(rest)]),
         }
     }
     rooms

@@ -14,9 +14,12 @@ use uuid::Uuid;
 
 use crate::{
     error::{Error, ErrorKind},
+    kind::watch::Watch,
     protocol::{
+        connect::Connector,
         fence::{Batch, FencedTransaction, Held},
         run::{Mode, Stop},
+        watch::Watcher,
     },
 };
 
@@ -50,11 +53,15 @@ pub struct Options {
 /// What a run is for and by which it acts. Owned by the runner, lent to the kind.
 pub struct RunContext {
     pub(crate) held: Held,
+    /// For sessions besides the run's own; see [`RunContext::watch`].
+    pub(crate) connector: Connector,
     pub(crate) drain: CancellationToken,
     pub(crate) options: Options,
     pub(crate) inputs: BTreeMap<String, Value>,
     pub(crate) input_types: BTreeMap<String, String>,
     pub(crate) now: Timestamp,
+    /// When the job's `timeout` is over; `None` if never.
+    pub(crate) ends: Option<tokio::time::Instant>,
     pub(crate) batches_left: Option<u64>,
 }
 
@@ -249,6 +256,11 @@ impl RunContext {
         self.held.begin().await
     }
 
+    /// An eye on this run, for statements that may take longer than a person who cancels it wants to wait.
+    pub fn watch(&self) -> Watch {
+        Watch::new(Watcher::of(&self.held, self.connector.clone()))
+    }
+
     /// Stores a position without an effect.
     ///
     /// # Errors
@@ -361,7 +373,7 @@ impl RunContext {
         self.stop_if_draining()
     }
 
-    fn stop_if_draining(&self) -> Result<(), Stop> {
+    pub(super) fn stop_if_draining(&self) -> Result<(), Stop> {
         if self.drain.is_cancelled() { Err(Stop::Drained) } else { Ok(()) }
     }
 }

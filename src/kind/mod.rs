@@ -8,11 +8,19 @@ mod context;
 mod describe;
 mod registry;
 mod report;
+mod unfenced;
+mod watch;
+pub mod inputs;
+pub mod interval;
+pub mod sql;
+pub mod vacuum;
 
 pub use context::{Options, RunContext};
 pub use describe::{Description, Nature, Param};
 pub use registry::{Kind, ParamError, Registered, Registry};
 pub use report::{ComeBack, Report, Stopped};
+pub use unfenced::{LockWait, Unfenced};
+pub use watch::Watch;
 
 pub use crate::protocol::fence::{Batch, FencedTransaction, Undone};
 pub use crate::protocol::run::{Mode, Stop, StopReason};

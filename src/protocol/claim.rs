@@ -1,11 +1,11 @@
 //! Taking a job: its advisory lock first, then the update that bumps its version.
 //!
 //! The row decides who owns a run; the lock only tells whether the holder is still there. So a lost race is the
-//! normal case and a value, [`Claimed::Lost`]; and an orphaned run is recovered by the very same claim: whoever holds
+//! normal case and a value, `Claimed::Lost`; and an orphaned run is recovered by the very same claim: whoever holds
 //! the lock while the row says running knows that the old session is gone.
 //!
-//! What is easy to get wrong: a claim is only worth something on the session that holds the lock. Hence [`Claim`] has
-//! no public constructor, is not `Clone`, and travels inside [`Held`] together with its session.
+//! What is easy to get wrong: a claim is only worth something on the session that holds the lock. Hence `Claim` has
+//! no public constructor, is not `Clone`, and travels inside `Held` together with its session.
 
 use jiff::Timestamp;
 use serde_json::Value;

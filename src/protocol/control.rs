@@ -207,7 +207,11 @@ pub(crate) struct PlannedNext {
 }
 
 async fn check_server(session: &Opened) -> Result<()> {
-    let row = session.client.query_one(statements::SERVER, &[]).await?;
+    // Without a name, as in `pooler`: what this goes through is not known yet.
+    let rows = session.client.query_typed(statements::SERVER, &[]).await?;
+    let [row] = rows.as_slice() else {
+        return Err(Error::new(ErrorKind::Unsuitable, "what answers is no PostgreSQL: a row is missing"));
+    };
     let (version, standby, schema): (i32, bool, bool) = (row.get(0), row.get(1), row.get(2));
     if version / 10_000 < SERVER_VERSION_MIN {
         let message = format!("the server is PostgreSQL {}, too old", version / 10_000);

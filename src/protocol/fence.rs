@@ -1,6 +1,6 @@
 //! The fenced transaction: the one way in which a run's work is committed.
 //!
-//! [`Held`] is a claim together with the session that holds its lock. Each batch ends with `sexton.fence(…)`, which
+//! `Held` is a claim together with the session that holds its lock. Each batch ends with `sexton.fence(…)`, which
 //! commits the batch's progress with its effect or takes the effect back. The fence comes last, not first: the job's
 //! row is share-locked only from the fence to the commit, so an operator never waits for a batch (measured on the
 //! prototype: `kill()` returned in 2 ms during a batch of 1 s).
@@ -20,6 +20,7 @@ use tokio_postgres::{
 
 use super::{
     claim::Claim,
+    connect::Canceler,
     run::{Stop, StopReason},
     session::{RunSession, STATEMENT_TIMEOUT},
 };
@@ -159,7 +160,7 @@ impl Held {
         self.state = Transaction::InDoubt;
         let statement = match self.session.prepare(&sql, &[]).await {
             Ok(statement) => statement,
-            Err(error) => return self.undone(error),
+            Err(error) => return self.undone(error).map(Batch::Undone),
         };
         let started = Instant::now();
         let answer = self.session.client().query_one(&statement, &all).await;
@@ -171,8 +172,19 @@ impl Held {
                 self.advance(cursor);
                 Ok(Batch::Committed { rows: row.get::<_, i64>(0).unsigned_abs(), took })
             }
-            Err(error) => self.undone(error),
+            Err(error) => self.undone(error).map(Batch::Undone),
         }
+    }
+
+    /// A statement that cannot run in a transaction; why it was undone, if it was.
+    pub(crate) async fn unfenced(&mut self, sql: &str) -> Result<Option<Undone>, Stop> {
+        self.settle_abandoned().await?;
+        self.state = Transaction::InDoubt;
+        if let Err(error) = self.session.client().query_typed(sql, &[]).await {
+            return self.undone(error).map(Some);
+        }
+        self.state = Transaction::None;
+        Ok(None)
     }
 
     /// The effect, then the fence with the number of rows that the server counted: a transaction in two flights.
@@ -187,7 +199,7 @@ impl Held {
         self.state = Transaction::InDoubt;
         let statement = match self.session.prepare(effect, &[]).await {
             Ok(statement) => statement,
-            Err(error) => return self.undone(error),
+            Err(error) => return self.undone(error).map(Batch::Undone),
         };
         let started = Instant::now();
         let client = self.session.client();
@@ -198,12 +210,12 @@ impl Held {
             Ok(rows) => rows,
             Err(error) => {
                 client.batch_execute("ROLLBACK").await?;
-                return self.undone(error);
+                return self.undone(error).map(Batch::Undone);
             }
         };
         match self.fence_and_commit(rows, cursor).await? {
             Ok(()) => Ok(Batch::Committed { rows, took: started.elapsed() }),
-            Err(error) => self.undone(error),
+            Err(error) => self.undone(error).map(Batch::Undone),
         }
     }
 
@@ -259,6 +271,11 @@ impl Held {
         self.query(statements::NOTE_PROGRESS, &[&run, progress]).await.map(drop)
     }
 
+    /// For `protocol::watch`: cancels what the session executes.
+    pub(super) fn canceler(&self) -> Canceler {
+        self.session.canceler().clone()
+    }
+
     /// Access for `protocol::resource`, which takes locks on this session.
     pub(super) async fn session(&mut self) -> Result<(&Claim, &mut RunSession), Stop> {
         self.settle_abandoned().await?;
@@ -271,12 +288,12 @@ impl Held {
     }
 
     /// Tells contention, after which the server has rolled back, from the end of the run.
-    fn undone(&mut self, error: tokio_postgres::Error) -> Result<Batch, Stop> {
+    fn undone(&mut self, error: tokio_postgres::Error) -> Result<Undone, Stop> {
         if error.as_db_error().is_some() {
             self.state = Transaction::None;
         }
         match contention(&error) {
-            Some(undone) => Ok(Batch::Undone(undone)),
+            Some(undone) => Ok(undone),
             None => Err(error.into()),
         }
     }

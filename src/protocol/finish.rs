@@ -1,7 +1,7 @@
 //! Ending a run: what the holder writes, and what it must read first to plan the next occurrence.
 //!
 //! What is easy to get wrong: a settlement may be refused, since another may hold the job by now. That is
-//! [`Recorded::Fenced`], a value and not an error; and an answer that never came is no reason to try again: whoever
+//! `Recorded::Fenced`, a value and not an error; and an answer that never came is no reason to try again: whoever
 //! recovers the job reads from the database how far it got.
 
 use std::time::Duration;

@@ -50,7 +50,8 @@
 //!
 //! Modules, in the order in which to read them: how a session is opened ([`connect`], [`pooler`]); what is due
 //! ([`schedule`], [`job`], [`control`]); a run's session and how it is won ([`session`], [`claim`]); how its work commits
-//! ([`fence`]), what becomes of it ([`run`], [`finish`]), and what else it may hold ([`resource`]).
+//! ([`fence`]), what becomes of it ([`run`], [`finish`]), and what else it may hold ([`resource`]); how a run that is busy
+//! learns that it must stop (`watch`).
 
 pub mod connect;
 pub mod pooler;
@@ -67,5 +68,6 @@ pub mod resource;
 pub(crate) mod author;
 pub mod verbs;
 pub mod operate;
+pub(crate) mod watch;
 
 mod refusal;

@@ -157,6 +157,13 @@ pub enum Stop {
     TimedOut,
     /// The work failed; it is tried again as the job's `max_attempts` allow.
     Failed(Error),
+    /// Failed, since what was found is not what was expected: a health check.
+    Unexpected {
+        /// What was expected, and what was found.
+        error: Error,
+        /// What was found, as in a report.
+        details: Map<String, Value>,
+    },
 }
 
 /// What its holder writes about a run that ended.
@@ -197,7 +204,9 @@ impl Stop {
     /// What is to be written about the run; `None` where it is no longer this replica's to write.
     pub fn settlement(self) -> Option<Settlement> {
         let again = match self {
-            Stop::TimedOut | Stop::Failed(_) | Stop::Unhealthy(_) => Again::AfterBackoff,
+            Stop::TimedOut | Stop::Failed(_) | Stop::Unexpected { .. } | Stop::Unhealthy(_) => {
+                Again::AfterBackoff
+            }
             _ => Again::AtOnce,
         };
         let (outcome, error, report) = match self {
@@ -213,6 +222,10 @@ impl Stop {
             Stop::Unhealthy(error) => (Outcome::Released, described(&error), None),
             Stop::TimedOut => (Outcome::TimedOut, "took longer than the job's timeout".to_owned(), None),
             Stop::Failed(error) => (Outcome::Failed, described(&error), None),
+            Stop::Unexpected { error, mut details } => {
+                details.insert("stopped".to_owned(), "unexpected".into());
+                (Outcome::Failed, described(&error), Some(Value::Object(details)))
+            }
             Stop::Refused { reason, remedy, mut details } => {
                 let error =
                     remedy.as_ref().map_or_else(|| reason.clone(), |remedy| format!("{reason}. {remedy}"));

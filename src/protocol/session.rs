@@ -49,16 +49,19 @@ impl Settings {
             ("synchronous_commit", "on".to_owned()),
             // A generic plan made for one batch can be a sequential scan for the next.
             ("plan_cache_mode", "force_custom_plan".to_owned()),
+            // Compiling the fence's small plans took 15 ms a batch where a kind had made them look costly (measured).
+            ("jit", "off".to_owned()),
             // Below deadlock_timeout, so that the application is never the victim of a deadlock with us.
             ("lock_timeout", "200ms".to_owned()),
             ("statement_timeout", format!("{}ms", STATEMENT_TIMEOUT.as_millis())),
             ("idle_session_timeout", idle.clone()),
             ("idle_in_transaction_session_timeout", idle),
             ("client_connection_check_interval", "2s".to_owned()),
-            ("tcp_keepalives_idle", "5s".to_owned()),
-            ("tcp_keepalives_interval", "2s".to_owned()),
+            // Without units (s, s, count, ms): these four are shown as the socket has them, never with a unit.
+            ("tcp_keepalives_idle", "5".to_owned()),
+            ("tcp_keepalives_interval", "2".to_owned()),
             ("tcp_keepalives_count", "3".to_owned()),
-            ("tcp_user_timeout", "12s".to_owned()),
+            ("tcp_user_timeout", "12000".to_owned()),
         ];
         if let Some(path) = &self.search_path {
             settings.push(("search_path", path.clone()));

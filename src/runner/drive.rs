@@ -27,6 +27,9 @@ use crate::{
 
 /// Hints are answered at once, but not more often than this.
 const SCAN_INTERVAL_MIN: Duration = Duration::from_millis(100);
+/// The most that the control session may take for one look, or to be opened. A server that is silent, or a proxy before
+/// it, keeps a connection that says nothing for as long as it likes; the control session has no lease that would end it.
+const CONTROL_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long a decision that the database refused is left alone.
 const FAILED_PLANNING_WAIT: Duration = Duration::from_secs(1);
 /// More jobs than are ever due at once.
@@ -55,7 +58,8 @@ enum Left {
 }
 
 pub(super) async fn drive(shared: Shared) -> Result<()> {
-    let mut control = Control::open(&shared.connector, &shared.registration).await?;
+    let Some(opened) = open_control(&shared).await else { return Ok(()) };
+    let mut control = opened?;
     let mut driver = Driver {
         shared,
         runs: JoinSet::new(),
@@ -90,9 +94,16 @@ impl Driver {
     async fn work(&mut self, control: &mut Control) -> Left {
         loop {
             let looked = Instant::now();
-            let sleep = match self.look(control).await {
-                Ok(sleep) => sleep,
-                Err(error) => return Left::Unreachable(error),
+            let drain = self.shared.shutdown.drain.clone();
+            let answer = tokio::select! {
+                biased;
+                () = drain.cancelled() => return Left::ShuttingDown,
+                answer = tokio::time::timeout(CONTROL_TIMEOUT, self.look(control)) => answer,
+            };
+            let sleep = match answer {
+                Ok(Ok(sleep)) => sleep,
+                Ok(Err(error)) => return Left::Unreachable(error),
+                Err(_) => return Left::Unreachable(silence()),
             };
             if let Some(left) = self.wait(control, looked, looked + sleep).await {
                 return left;
@@ -195,7 +206,7 @@ impl Driver {
                 () = self.shared.shutdown.drain.cancelled() => return None,
                 () = tokio::time::sleep(spread) => {}
             }
-            match Control::open(&self.shared.connector, &self.shared.registration).await {
+            match open_control(&self.shared).await? {
                 Ok(control) => return Some(Ok(control)),
                 Err(error) if matches!(error.kind(), ErrorKind::Unreachable | ErrorKind::Unsuitable) => {
                     tracing::debug!(%error, "session.reconnect_failed");
@@ -228,6 +239,24 @@ impl Driver {
             }
         }
     }
+}
+
+/// Opens the control session; `None` when told to shut down meanwhile.
+async fn open_control(shared: &Shared) -> Option<Result<Control>> {
+    tokio::select! {
+        biased;
+        () = shared.shutdown.drain.cancelled() => None,
+        opened = tokio::time::timeout(CONTROL_TIMEOUT, Control::open(&shared.connector, &shared.registration)) => {
+            Some(opened.unwrap_or_else(|_| Err(silence())))
+        }
+    }
+}
+
+fn silence() -> Error {
+    Error::new(
+        ErrorKind::Unreachable,
+        format!("the server did not answer the control session within {CONTROL_TIMEOUT:?}"),
+    )
 }
 
 /// Whether a try that ended is a reason to look at the table again at once.

@@ -122,6 +122,7 @@ fn prepare(shared: &Shared, job: &Job, held: Held) -> (RunContext, Result<(), St
     let now = shared.now.unwrap_or(held.claim().claimed_at);
     let context = RunContext {
         held,
+        connector: shared.connector.clone(),
         drain: shared.shutdown.drain.clone(),
         options: options.unwrap_or_default(),
         inputs,
@@ -130,9 +131,14 @@ fn prepare(shared: &Shared, job: &Job, held: Held) -> (RunContext, Result<(), St
             .filter_map(|(name, kind)| Some((name, kind.as_str()?.to_owned())))
             .collect(),
         now,
+        ends: tokio::time::Instant::now().checked_add(timeout(job)),
         batches_left: shared.kill_after_batches,
     };
     (context, refusal.map_or(Ok(()), Err))
+}
+
+fn timeout(job: &Job) -> Duration {
+    Duration::try_from(job.timeout).unwrap_or(Duration::MAX)
 }
 
 /// Lets the kind work until it is done, its time is over, or this process must end at once. Contains its panics.
@@ -142,12 +148,11 @@ async fn work(
     context: &mut RunContext,
     kind: &Registered,
 ) -> Result<Report, Stop> {
-    let timeout = Duration::try_from(job.timeout).unwrap_or(Duration::MAX);
     let work = AssertUnwindSafe(kind.run(context, job.params.clone())).catch_unwind();
     tokio::select! {
         biased;
         () = shared.shutdown.at_once.cancelled() => Err(Stop::Drained),
-        () = tokio::time::sleep(timeout) => Err(Stop::TimedOut),
+        () = tokio::time::sleep(timeout(job)) => Err(Stop::TimedOut),
         ended = work => ended.unwrap_or_else(|panic| Err(Stop::Failed(panicked(&*panic)))),
     }
 }
@@ -228,7 +233,9 @@ fn log_stop(info: &RunInfo<'_>, stop: &Stop) {
         Stop::Lost(error) => tracing::warn!(job = info.job, run = %info.run_id, %error, "run.lost"),
         Stop::Unhealthy(error) => tracing::warn!(job = info.job, run = %info.run_id, %error, "run.unhealthy"),
         Stop::Drained => tracing::info!(job = info.job, run = %info.run_id, "run.released"),
-        Stop::Failed(error) => tracing::warn!(job = info.job, run = %info.run_id, %error, "run.failed"),
+        Stop::Failed(error) | Stop::Unexpected { error, .. } => {
+            tracing::warn!(job = info.job, run = %info.run_id, %error, "run.failed");
+        }
         Stop::TimedOut => tracing::warn!(job = info.job, run = %info.run_id, "run.timed_out"),
         Stop::Refused { reason, .. } => {
             tracing::warn!(job = info.job, run = %info.run_id, reason, "run.refused")

@@ -1,7 +1,7 @@
 //! One replica: it looks for due and orphaned jobs, competes for them, and runs those that it wins.
 //!
 //! The same runner serves the binary and an application that embeds it. It migrates nothing, applies nothing and
-//! handles no signals by itself. Four pieces: [`plan`] decides purely, `drive` carries plans out, `execute` is one run,
+//! handles no signals by itself. Four pieces: `plan` decides purely, `drive` carries plans out, `execute` is one run,
 //! `hooks` is what the application hears.
 //!
 //! ```no_run

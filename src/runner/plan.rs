@@ -4,6 +4,9 @@
 //! to get wrong: a plan is made from a moment that has passed. Each of its steps is therefore compared again by the
 //! function in the database that makes it true, and may come to nothing.
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::HashSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
@@ -147,9 +150,9 @@ fn too_late(job: &Job, now: Timestamp, install_id: Uuid) -> Option<PlannedNext> 
     let occurrence = job.occurrence.filter(|_| regular)?;
     let seed = Seed::new(install_id, &job.candidate.job_name);
     let (schedule, missed) = job.schedule.read(&seed).ok()?;
-    // The jitter is ours, not lateness.
-    let allowed = job.schedule.max_lateness.map(|most| most.saturating_add(job.schedule.jitter));
-    let plan = schedule.too_late(missed, allowed, occurrence, now)?;
+    // The jitter is ours: lateness counts from when the job was to be tried, under a default limit too.
+    let now = now.checked_sub(seed.jitter(job.schedule.jitter)).unwrap_or(now);
+    let plan = schedule.too_late(missed, job.schedule.max_lateness, occurrence, now)?;
     Some(planned(plan.scheduled_at, plan.coalesced, &job.schedule, &seed))
 }
 

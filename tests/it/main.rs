@@ -10,6 +10,9 @@ mod support;
 // Sessions opened as libpq users say where.
 mod conninfo;
 
+// Migrations, the file, apply and init.
+mod config;
+
 // What can be read off the migrated schema: statements, comments, rights.
 mod protocol_schema;
 
@@ -39,6 +42,9 @@ mod protocol_liveness;
 
 // Hooks, `sexton::testing`, resources, what a run is told.
 mod protocol_embedding;
+
+// Futures dropped after each number of polls, within a kind and around a whole run.
+mod protocol_cancel_safety;
 
 // Replicas as processes, with a purge: killed, frozen, drained, ended at each failpoint.
 mod protocol_process;

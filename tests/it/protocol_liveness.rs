@@ -6,18 +6,6 @@ use std::time::Duration;
 
 use crate::support::{Db, Hand, Replica, Steps, own_server};
 
-/// Effects equal recorded progress: for each run, as many ledger rows as batches, each step of an occurrence once.
-async fn assert_exact(db: &Db) {
-    let exact = "SELECT bool_and((SELECT coalesce(sum(p.seq), 0) FROM sexton.run_part p WHERE p.run_id = r.id)
-                       = (SELECT count(*) FROM public.ledger l WHERE l.run_id = r.id AND l.version = r.version))
-                 FROM sexton.run r";
-    assert!(db.get::<bool>(exact, &[]).await, "the ledger is what the runs recorded");
-    let once = "SELECT count(*) = count(DISTINCT (job, occurrence, step)) FROM public.ledger";
-    assert!(db.get::<bool>(once, &[]).await, "no step took effect twice");
-    let order = "SELECT coalesce(bool_and(ordered), true) FROM (SELECT version >= lag(version) OVER (PARTITION BY job ORDER BY id) AS ordered FROM public.ledger) v";
-    assert!(db.get::<bool>(order, &[]).await, "no older run wrote behind a newer one");
-}
-
 #[tokio::test]
 async fn a_job_goes_on_at_its_cursor_after_its_run_session_was_terminated() {
     let db = Db::new().await;
@@ -30,7 +18,7 @@ async fn a_job_goes_on_at_its_cursor_after_its_run_session_was_terminated() {
     db.until_outcomes("job", "lost succeeded").await;
     assert_eq!(db.steps("job").await, "1 2 3 4");
     assert_eq!(db.last_run::<i32>("job", "attempt").await, 2, "a crash uses up an attempt");
-    assert_exact(&db).await;
+    db.assert_exact().await;
     for replica in replicas {
         replica.drain().await;
     }
@@ -91,7 +79,7 @@ async fn many_crashes_in_a_row_lose_and_repeat_nothing() {
     let done = "SELECT count(*) = 4 FROM sexton.run WHERE state = 'succeeded'";
     db.until("all succeed", done, &[]).await;
     assert_eq!(db.get::<i64>("SELECT count(*) FROM public.ledger", &[]).await, 48);
-    assert_exact(&db).await;
+    db.assert_exact().await;
     steady.drain().await;
     planner.drain().await;
 }
@@ -114,7 +102,7 @@ async fn an_immediate_restart_of_the_server_loses_and_repeats_nothing() {
         db.until_outcomes(name, "lost succeeded").await;
         assert_eq!(db.steps(name).await, "1 2 3 4");
     }
-    assert_exact(&db).await;
+    db.assert_exact().await;
     for replica in replicas {
         replica.drain().await;
     }

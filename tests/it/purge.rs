@@ -253,6 +253,10 @@ async fn a_table_that_was_replaced_is_not_touched() {
     world.0.execute("DROP TABLE old").await;
     assert!(world.refused().await.contains("is gone"));
     assert_eq!(world.number("SELECT count(*) FROM t").await, 1);
+    // Whoever arms the job again means the table that has the name now.
+    world.0.execute("SELECT sexton.arm('j')").await;
+    world.succeed().await;
+    assert_eq!(world.number("SELECT count(*) FROM t").await, 0);
 }
 
 #[tokio::test]

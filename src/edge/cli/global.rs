@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, ColorChoice};
 
 use super::Command;
 use crate::{
-    edge::{conninfo::ConnInfo, telemetry},
+    edge::{cluster::Cluster, conninfo::ConnInfo, telemetry},
     error::Result,
     protocol::{connect::Connector, operate::Operator},
 };
@@ -15,7 +15,8 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Global options")]
 pub(super) struct Global {
-    /// The database: a URL, `key=value` pairs or a name; the PG* variables fill in, as in psql
+    /// The database: a URL, `key=value` pairs or a name; the PG* variables fill in, as in psql. `embedded`, or
+    /// `embedded:FOLDER`, starts a private PostgreSQL of one's own, for trying out
     #[arg(
         long,
         short = 'd',
@@ -56,7 +57,32 @@ pub(super) struct Global {
     color: ColorChoice,
 }
 
+/// Where `--database embedded` keeps its data if no folder is named.
+const EMBEDDED_FOLDER: &str = "sexton-data";
+
 impl Global {
+    /// For `--database embedded`: starts the private cluster, says so, and means it from now on. It stops when what is
+    /// returned is dropped; its data stay.
+    pub(super) async fn embed(&mut self) -> Result<Option<Cluster>> {
+        let folder = match self.database.as_deref() {
+            Some("embedded") => EMBEDDED_FOLDER,
+            Some(name) => match name.strip_prefix("embedded:") {
+                Some(folder) => folder,
+                None => return Ok(None),
+            },
+            None => return Ok(None),
+        };
+        let cluster = Cluster::open_or_create(folder).await?;
+        let place = cluster.conninfo("postgres");
+        anstream::eprintln!(
+            "A private PostgreSQL {}, for trying out, with its data in {folder}; it stops with this command.\n\
+             Meanwhile, from another terminal: psql '{place}'",
+            cluster.binaries().version
+        );
+        self.database = Some(place);
+        Ok(Some(cluster))
+    }
+
     /// Opens sessions to the database that was named.
     pub(super) fn connector(&self) -> Result<Connector> {
         Ok(ConnInfo::from_env_and(self.database.as_deref())?.connector())

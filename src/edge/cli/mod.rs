@@ -144,8 +144,15 @@ impl Cli {
             Ok(log) => log,
             Err(error) => return exit::tell(&error),
         };
-        let context = Context { global: self.global, output, registry, log };
-        dispatch(&context, self.command).await.unwrap_or_else(|error| exit::tell(&error))
+        let mut global = self.global;
+        let embedded = match global.embed().await {
+            Ok(embedded) => embedded,
+            Err(error) => return exit::tell(&error),
+        };
+        let context = Context { global, output, registry, log };
+        let exit = dispatch(&context, self.command).await.unwrap_or_else(|error| exit::tell(&error));
+        drop(embedded);
+        exit
     }
 }
 

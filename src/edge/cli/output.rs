@@ -30,15 +30,12 @@ impl Output {
 
     /// Answers: `value` as JSON if that was asked for, else what `text` makes of it.
     pub(super) fn answer<T: Serialize>(self, value: &T, text: impl FnOnce(&T) -> String) -> Result<()> {
-        match self.shape {
-            Shape::Text => write_out(&text(value)),
-            Shape::Json => {
-                let json = serde_json::to_string_pretty(value).map_err(|cause| {
-                    Error::new(ErrorKind::Outside, "the answer is no JSON").caused_by(cause)
-                })?;
-                write_out(&json)
-            }
-        }
+        let answer = match self.shape {
+            Shape::Text => text(value),
+            Shape::Json => serde_json::to_string_pretty(value)
+                .map_err(|cause| Error::new(ErrorKind::Outside, "the answer is no JSON").caused_by(cause))?,
+        };
+        write_out(&answer).map(drop)
     }
 
     /// Answers with a sentence that the database made: `{"message": …}` in JSON.
@@ -51,15 +48,21 @@ impl Output {
     }
 }
 
+/// Whether anybody still reads what we write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reader {
+    There,
+    Gone,
+}
+
 /// Writes to standard output, without colors where they are not wanted.
-pub(super) fn write_out(text: &str) -> Result<()> {
+pub(super) fn write_out(text: &str) -> Result<Reader> {
     let mut stdout = anstream::stdout().lock();
     let written = writeln!(stdout, "{}", text.trim_end()).and_then(|()| stdout.flush());
     match written {
-        Err(error) if error.kind() != IoErrorKind::BrokenPipe => {
-            Err(Error::new(ErrorKind::Outside, "cannot write to standard output").caused_by(error))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(Reader::There),
+        Err(error) if error.kind() == IoErrorKind::BrokenPipe => Ok(Reader::Gone),
+        Err(error) => Err(Error::new(ErrorKind::Outside, "cannot write to standard output").caused_by(error)),
     }
 }
 

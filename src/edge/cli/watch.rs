@@ -7,7 +7,12 @@ use std::{collections::BTreeMap, io::IsTerminal, time::Duration};
 use clap::Args;
 use uuid::Uuid;
 
-use super::{Context, Exit, board, board::Board, format, output};
+use super::{
+    Context, Exit,
+    board::{self, Board},
+    format,
+    output::{self, Reader},
+};
 use crate::{
     error::Result,
     protocol::operate::{Operator, RunningRow},
@@ -35,8 +40,8 @@ pub(super) async fn watch(context: &Context, args: &WatchArgs) -> Result<Exit> {
     let mut view = View::new(context, args);
     loop {
         let running = operator.running(args.job.as_deref()).await?;
-        view.show(&operator, &running).await?;
-        if args.once {
+        let reader = view.show(&operator, &running).await?;
+        if args.once || reader == Reader::Gone {
             return Ok(Exit::Done);
         }
         tokio::select! {
@@ -64,7 +69,7 @@ impl View {
         }
     }
 
-    async fn show(&mut self, operator: &Operator, running: &[RunningRow]) -> Result<()> {
+    async fn show(&mut self, operator: &Operator, running: &[RunningRow]) -> Result<Reader> {
         match self {
             View::Json => output::write_out(&serde_json::json!(running).to_string()),
             View::Bars { board, job } => {
@@ -73,14 +78,14 @@ impl View {
                 } else {
                     board.show(running);
                 }
-                Ok(())
+                Ok(Reader::There)
             }
             View::Lines { seen, once } => {
+                let mut lines = changes(seen, running);
                 if running.is_empty() && *once {
-                    output::write_out(&idle(operator, None).await?)?;
+                    lines.push(idle(operator, None).await?);
                 }
-                let changed = changes(seen, running);
-                if changed.is_empty() { Ok(()) } else { output::write_out(&changed.join("\n")) }
+                if lines.is_empty() { Ok(Reader::There) } else { output::write_out(&lines.join("\n")) }
             }
         }
     }

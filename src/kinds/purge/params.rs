@@ -1,4 +1,4 @@
-//! The parameters of a purge: a closed set, each documented once in [`TABLE`].
+//! The parameters of a purge: a closed set, each documented once in `TABLE`.
 
 use serde::Deserialize;
 
@@ -9,7 +9,7 @@ use super::{
 };
 use crate::kind::{Param, ParamError};
 
-/// What a purge job is told. See [`TABLE`] for what each means.
+/// What a purge job is told. See `TABLE` for what each means.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Params {

@@ -9,7 +9,7 @@ use super::{
     cursor::Cutoff,
     moment::AgeType,
     params::{CutoffFrom, Params},
-    target::{Facts, ForeignKey, create_again},
+    target::{Facts, ForeignKey, arm_again},
 };
 use crate::{
     kind::{RunContext, Stop},
@@ -47,7 +47,7 @@ pub fn table(job: &str, facts: &Facts) -> Result<(), Stop> {
         _ => return refused(format!("{name} is no table"), "name a table".to_owned()),
     }
     if !facts.same {
-        let remedy = create_again(job);
+        let remedy = arm_again(job);
         return refused(format!("{name} was renamed or replaced since the job was saved"), remedy);
     }
     if facts.parent {

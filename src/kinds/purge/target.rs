@@ -68,7 +68,7 @@ impl Facts {
         let by = params.by.as_deref().unwrap_or_default();
         let rows = context.query(statements::PURGE_TARGET, &[&oid, &name, &by]).await?;
         let Some(row) = rows.first() else {
-            let remedy = format!("delete the job, or {}", create_again(context.job()));
+            let remedy = format!("delete the job, or {}", arm_again(context.job()));
             return Err(Stop::refused(format!("table {name} is gone"), remedy));
         };
         Ok(Facts {
@@ -218,9 +218,9 @@ fn declared(context: &RunContext, predicate: &[Piece]) -> Result<BTreeMap<String
 }
 
 /// What makes a job look its table up anew; saving it unchanged does not.
-pub fn create_again(job: &str) -> String {
+pub fn arm_again(job: &str) -> String {
     format!(
-        "delete and create it again to mean the table that has the name now: SELECT sexton.unschedule('{job}');"
+        "if the table that has the name now is the one that is meant, arm the job again: sexton arm {job}"
     )
 }
 

@@ -182,6 +182,19 @@ impl Db {
         self.until(&format!("{name}: {count} steps"), sql, &[&name, &count]).await;
     }
 
+    /// Effects equal recorded progress: for each run as many rows in the ledger as batches, each step of an occurrence
+    /// once, no older run behind a newer one.
+    pub async fn assert_exact(&self) {
+        let recorded = "SELECT coalesce(bool_and((SELECT coalesce(sum(p.seq), 0) FROM sexton.run_part p WHERE p.run_id = r.id)
+                           = (SELECT count(*) FROM public.ledger l WHERE l.run_id = r.id AND l.version = r.version)), true)
+                        FROM sexton.run r";
+        assert!(self.get::<bool>(recorded, &[]).await, "the ledger is what the runs recorded");
+        let once = "SELECT count(*) = count(DISTINCT (job, occurrence, step)) FROM public.ledger";
+        assert!(self.get::<bool>(once, &[]).await, "no step took effect twice");
+        let order = "SELECT coalesce(bool_and(ordered), true) FROM (SELECT version >= lag(version) OVER (PARTITION BY job ORDER BY id) AS ordered FROM public.ledger) v";
+        assert!(self.get::<bool>(order, &[]).await, "no older run wrote behind a newer one");
+    }
+
     async fn status(&self) -> String {
         let sql = "SELECT concat_ws(E'\\n',
             (SELECT string_agg(sexton.why(name) || ' ' || to_jsonb(j)::text, E'\\n') FROM (SELECT * FROM sexton.job ORDER BY id LIMIT 5) j),

@@ -60,6 +60,17 @@ impl Process {
         }
     }
 
+    /// Waits until it has stopped itself, as by SIGSTOP.
+    #[cfg(feature = "failpoints")]
+    pub async fn until_stopped(&self) {
+        let stat = format!("/proc/{}/stat", self.child.id());
+        let deadline = Instant::now() + CAP;
+        while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
+            assert!(Instant::now() < deadline, "it does not stop within {CAP:?}:\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// Waits until it has logged this.
     pub async fn until_logged(&self, text: &str) {
         let deadline = Instant::now() + CAP;

@@ -1,3 +1,5 @@
+//! What `sexton apply` does to the table, and what it leaves alone.
+
 use sexton::{
     Error, ErrorKind,
     edge::{

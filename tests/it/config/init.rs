@@ -1,3 +1,5 @@
+//! What `sexton init` proposes for a database that is there already.
+
 use sexton::{
     ErrorKind,
     edge::{

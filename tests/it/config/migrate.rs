@@ -1,3 +1,5 @@
+//! Creating and upgrading the schema: by one and by many, with the roles and without.
+
 use std::{
     sync::{Arc, Mutex},
     time::Duration,

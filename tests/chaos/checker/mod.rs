@@ -1,0 +1,104 @@
+//! Judges a history by the invariants of docs/protocol.md. Knows nothing of faults and of what should have happened.
+//!
+//! Versions give a total order for each job, so nothing here searches: each check is one pass. What is easy to get
+//! wrong: a check that finds nothing to look at passes too. [`Verdict::seen`] counts what was looked at, and the suite
+//! refuses a history that is too thin.
+
+mod effects;
+mod holders;
+mod occurrences;
+
+use std::{collections::HashMap, fmt};
+
+use uuid::Uuid;
+
+use crate::history::{Change, History, Run};
+
+/// A promise that was broken, and by what.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    pub invariant: &'static str,
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.invariant, self.what)
+    }
+}
+
+/// What the checker looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    pub attempts: usize,
+    pub batches: usize,
+    pub effects: usize,
+    pub successes: usize,
+    pub occurrences: usize,
+    pub takeovers: usize,
+}
+
+impl std::ops::AddAssign for Seen {
+    fn add_assign(&mut self, other: Seen) {
+        self.attempts += other.attempts;
+        self.batches += other.batches;
+        self.effects += other.effects;
+        self.successes += other.successes;
+        self.occurrences += other.occurrences;
+        self.takeovers += other.takeovers;
+    }
+}
+
+/// What the checker says.
+#[derive(Clone, Debug, Default)]
+pub struct Verdict {
+    pub violations: Vec<Violation>,
+    pub seen: Seen,
+}
+
+impl Verdict {
+    fn broken(&mut self, invariant: &'static str, what: String) {
+        self.violations.push(Violation { invariant, what });
+    }
+}
+
+/// The history, with what all checks look up.
+pub struct Indexed<'a> {
+    pub history: &'a History,
+    pub runs: HashMap<Uuid, &'a Run>,
+    /// Changes of each job, by moment.
+    pub changes: HashMap<i64, Vec<&'a Change>>,
+}
+
+impl<'a> Indexed<'a> {
+    fn new(history: &'a History) -> Self {
+        let mut changes: HashMap<i64, Vec<&Change>> = HashMap::new();
+        for change in &history.changes {
+            changes.entry(change.job).or_default().push(change);
+        }
+        Indexed { history, runs: history.runs.iter().map(|run| (run.id, run)).collect(), changes }
+    }
+
+    pub fn changes_of(&self, job: i64) -> &[&'a Change] {
+        self.changes.get(&job).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// Judges it.
+pub fn check(history: &History) -> Verdict {
+    let indexed = Indexed::new(history);
+    let mut verdict = Verdict::default();
+    effects::no_superseded_commit(&indexed, &mut verdict);
+    effects::effect_is_progress(&indexed, &mut verdict);
+    effects::each_step_once(&indexed, &mut verdict);
+    effects::acknowledged_is_durable(&indexed, &mut verdict);
+    holders::one_holder(&indexed, &mut verdict);
+    holders::tokens_grow(&indexed, &mut verdict);
+    occurrences::none_lost(&indexed, &mut verdict);
+    occurrences::wishes_granted(&indexed, &mut verdict);
+    let states = history.runs.iter().map(|run| run.state.as_str());
+    verdict.seen.attempts = history.runs.len();
+    verdict.seen.successes = states.clone().filter(|state| *state == "succeeded").count();
+    verdict.seen.takeovers = states.filter(|state| *state == "lost").count();
+    verdict
+}

@@ -1,0 +1,136 @@
+//! One round of the campaign: a database, six replicas, a dozen jobs, faults by lot until there were enough attempts.
+//!
+//! Then everything is healed, the jobs must come to rest by themselves, and the checker reads what happened.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::{
+    canary,
+    checker::{self, Verdict},
+    diary,
+    dice::Dice,
+    faults::Fault,
+    fleet::Fleet,
+    history::History,
+    nemesis::{Injected, Nemesis},
+    process::{Program, Setup},
+    storm::Storm,
+    world::{Result, Server, World},
+};
+
+/// Replicas of this binary, and processes of `sexton run` beside them.
+const REPLICAS: (usize, usize) = (5, 2);
+const LEASE: Duration = Duration::from_secs(3);
+
+/// What came of it.
+pub struct Round {
+    pub verdict: Verdict,
+    pub injected: Injected,
+    pub verbs: Vec<Duration>,
+    pub drains: Vec<Duration>,
+    pub took: Duration,
+}
+
+/// Plays one until there were that many attempts.
+pub async fn play(server: &mut Server, seed: u64, attempts: i64, faults: Vec<Fault>) -> Result<Round> {
+    let began = Instant::now();
+    let world = server.world().await?;
+    let jobs = create_jobs(&world).await?;
+    let mut fleet = Fleet::start(&world, REPLICAS.0, Some(LEASE), 8).await?;
+    for index in 0..REPLICAS.1 {
+        fleet.join(&world, REPLICAS.0 + index, |setup| Setup { program: Program::Sexton, ..setup }).await?;
+    }
+    fleet.ready(&world).await?;
+    let storm = Storm::start(world.clone(), seed ^ 0x5eed, jobs);
+    let mut nemesis = Nemesis::new(server, world.clone(), fleet);
+    let struck = strike_until(&mut nemesis, seed, attempts, faults).await;
+    let verbs = storm.stop().await?;
+    nemesis.relent().await?;
+    struck?;
+    come_to_rest(&world).await?;
+    nemesis.fleet.drain(Duration::from_secs(40)).await?;
+    canary::look(&world, nemesis.fleet.keeper.diaries()).await?;
+    let mut history = History::read(&world).await?;
+    diary::read_into(&mut history, nemesis.fleet.keeper.diaries())?;
+    let verdict = checker::check(&history);
+    let Nemesis { injected, drains, .. } = nemesis;
+    Ok(Round { verdict, injected, verbs, drains, took: began.elapsed() })
+}
+
+async fn strike_until(nemesis: &mut Nemesis<'_>, seed: u64, attempts: i64, faults: Vec<Fault>) -> Result<()> {
+    let began = Instant::now();
+    let deadline = began + Duration::from_secs(60) + Duration::from_millis(400) * u32::try_from(attempts)?;
+    for (number, draw) in Dice::new(seed, faults).enumerate() {
+        nemesis.strike(&draw).await.map_err(|error| format!("{draw:?}: {error}"))?;
+        if number % 5 == 4 && nemesis.server.cluster.pid().is_some() {
+            // What purges are for; if the server has just gone away, the next time will do.
+            let _ = nemesis.world.execute("SELECT chaos.breed(60)").await;
+        }
+        if number % 10 == 9 && nemesis.server.cluster.pid().is_some() {
+            let made: i64 = nemesis.world.get("SELECT count(*) FROM sexton.run", &[]).await.unwrap_or(0);
+            if made >= attempts {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!(
+                    "only {made} of {attempts} attempts in {:?}: nothing gets on",
+                    began.elapsed()
+                )
+                .into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The names, the one that may be deleted last.
+async fn create_jobs(world: &World) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for index in 0..10 {
+        let name = format!("steps-{index}");
+        let params = json!({
+            "steps": 3 + index, "rest_ms": index * 3, "transaction": index % 3 == 0,
+            "fails_in_100": if index == 4 { 5 } else { 0 },
+        });
+        let schedule = if index % 4 == 3 { "every 2s" } else { "every 1s" };
+        world.job(&name, "steps", schedule, params).await?;
+        names.push(name);
+    }
+    world.execute("UPDATE sexton.job SET max_attempts = 3 WHERE name = 'steps-4'").await?;
+    // The last name is the one that is deleted and created anew, which no purge shall be.
+    for walk in ["index", "heap"] {
+        let params = json!({
+            "table": format!("public.by_{walk}"), "by": "created_at", "retention": "1 hour", "where": "NOT keep",
+            "walk": walk, "max_fraction": 1.0, "batch": 20, "pacing": "full",
+        });
+        let name = format!("purge-{walk}");
+        world.job(&name, "purge", "every 1s", params).await?;
+        world.verb("arm", &name).await?;
+        names.insert(0, name);
+    }
+    world.execute("SELECT chaos.breed(500)").await?;
+    Ok(names)
+}
+
+/// Without faults, every job succeeds once more, every wish is granted, and with all jobs paused nothing runs.
+async fn come_to_rest(world: &World) -> Result<()> {
+    let resume = "SELECT sexton.resume_all(); SELECT sexton.resume(name) FROM sexton.job;
+        SELECT sexton.arm(name) FROM sexton.job WHERE kind = 'purge'";
+    world.execute(resume).await?;
+    let healed: jiff::Timestamp = world.get("SELECT clock_timestamp()", &[]).await?;
+    let alive = "SELECT NOT EXISTS (SELECT FROM sexton.job j WHERE NOT EXISTS
+        (SELECT FROM sexton.run r WHERE r.job_id = j.id AND r.state = 'succeeded' AND r.started_at > $1))";
+    world.until("every job succeeds again", Duration::from_secs(60), alive, &[&healed]).await?;
+    world
+        .until("what is old is gone", Duration::from_secs(60), "SELECT rows = 0 FROM chaos.left_over", &[])
+        .await?;
+    let granted = "SELECT NOT EXISTS (SELECT FROM sexton.job WHERE origin = 'run_now' OR rerun IS NOT NULL)";
+    world.until("every wish is granted", Duration::from_secs(60), granted, &[]).await?;
+    world.execute("SELECT sexton.pause(name) FROM sexton.job").await?;
+    let still = "SELECT NOT EXISTS (SELECT FROM sexton.job WHERE state = 'running' OR NOT planned)
+        AND NOT EXISTS (SELECT FROM sexton.run WHERE state = 'running')";
+    world.until("paused, nothing runs", Duration::from_secs(60), still, &[]).await
+}

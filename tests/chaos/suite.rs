@@ -1,0 +1,139 @@
+//! The order of the suite: mutants, rounds of random faults, staged faults, takeover times, bad input.
+
+use std::time::{Duration, Instant};
+
+use crate::{
+    args::Args,
+    bad_input,
+    checker::Seen,
+    faults::{Fault, TABLE},
+    machine, mutants,
+    report::Figures,
+    round::{self, Round},
+    staged,
+    takeover::{self, Loss, quantile},
+    tally::{Lacking, Tally},
+    world::{Result, Server},
+};
+
+/// The most that an entry may take; what hangs has failed.
+const STAGE_MAX: Duration = Duration::from_secs(240);
+
+async fn within<T>(most: Duration, entry: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(most, entry)
+        .await
+        .unwrap_or_else(|_| Err(format!("hangs: not done within {most:?}").into()))
+}
+
+/// Plays what is wanted.
+pub async fn play(args: &Args, tally: &mut Tally) -> Result<Figures> {
+    let mut figures = Figures::default();
+    let mut server = Server::start(&[]).await?;
+    figures.server = server.version().await?;
+    for mutant in mutants::ALL.iter().filter(|mutant| args.wants("mutant", mutant.name)) {
+        let began = Instant::now();
+        let proved = within(STAGE_MAX, mutants::prove(&server, mutant)).await;
+        figures.mutants += usize::from(proved.is_ok());
+        tally.note("mutant", mutant.name, began.elapsed(), proved.map(|by| format!("caught by {by}")));
+    }
+    rounds(&mut server, args, tally, &mut figures).await;
+    for stage in staged::ALL.iter().filter(|stage| args.wants(stage.number, stage.name)) {
+        let began = Instant::now();
+        let played = within(STAGE_MAX, stage.play(&mut server)).await;
+        tally.note(stage.number, stage.name, began.elapsed(), played);
+    }
+    if Loss::ALL.iter().any(|loss| args.wants(loss.describe().0, "takeover")) {
+        takeovers(&server, args, tally, &mut figures).await;
+    }
+    bad_input(&server, args, tally).await;
+    Ok(figures)
+}
+
+async fn bad_input(server: &Server, args: &Args, tally: &mut Tally) {
+    // A panic is caught and told by us; the hook would print each.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    for reader in bad_input::ALL.iter().filter(|reader| args.wants("input", reader.name)) {
+        let (began, cases, seed) = (Instant::now(), args.cases, args.seed);
+        let fed = tokio::task::spawn_blocking(move || reader.feed(cases, seed)).await;
+        tally.note("input", reader.name, began.elapsed(), fed.unwrap_or_else(|error| Err(error.into())));
+    }
+    std::panic::set_hook(hook);
+    if args.wants("input", "names of jobs") {
+        let began = Instant::now();
+        let fed = bad_input::names(server, args.cases.min(20_000), args.seed).await;
+        tally.note("input", "names of jobs", began.elapsed(), fed);
+    }
+}
+
+async fn rounds(server: &mut Server, args: &Args, tally: &mut Tally, figures: &mut Figures) {
+    let one = |number: &str| args.only.as_deref() == Some(number);
+    let only_one = TABLE.iter().any(|entry| one(entry.number));
+    let mut faults: Vec<Fault> =
+        TABLE.iter().filter(|entry| !only_one || one(entry.number)).map(|entry| entry.fault).collect();
+    if machine::libfaketime().is_none() {
+        faults.retain(|fault| *fault != Fault::ClockWrong);
+        let lacking: Result<String> = Err(Lacking("libfaketime is not installed".into()).into());
+        tally.note("F16", "wrong clocks of replicas", Duration::ZERO, lacking);
+    }
+    for seed in args.seed..args.seed + args.seeds {
+        let name = format!("seed {seed}");
+        if !only_one && !args.wants("round", &name) {
+            continue;
+        }
+        let began = Instant::now();
+        let each = args.attempts.unsigned_abs().div_ceil(args.seeds);
+        let most = STAGE_MAX + Duration::from_secs(each);
+        let played = round::play(server, seed, i64::try_from(each).unwrap_or(i64::MAX), faults.clone());
+        let judged = match within(most, played).await {
+            Ok(round) => {
+                figures.add(&round);
+                judge(&round)
+            }
+            Err(error) => Err(error),
+        };
+        tally.note("round", &name, began.elapsed(), judged);
+        // Whatever happened to the server, the next one finds it running.
+        if let Err(error) = server.cluster.start_again().await {
+            tally.note("round", "the server comes back", began.elapsed(), Err(error.into()));
+        }
+    }
+}
+
+fn judge(round: &Round) -> Result<String> {
+    let Seen { attempts, batches, effects, successes, occurrences, takeovers } = round.verdict.seen;
+    if !round.verdict.violations.is_empty() {
+        let count = round.verdict.violations.len();
+        let first: Vec<String> = round.verdict.violations.iter().take(3).map(ToString::to_string).collect();
+        return Err(format!("{count} violations, the first: {}", first.join("; ")).into());
+    }
+    if successes * 10 < attempts || effects == 0 || occurrences == 0 {
+        return Err(format!("too thin to judge: {:?}", round.verdict.seen).into());
+    }
+    let faults: usize = round.injected.values().sum();
+    Ok(format!(
+        "{attempts} attempts, {faults} faults, {} verbs, {batches} batches, {effects} effects, {successes} successes, \
+         {takeovers} takeovers, 0 violations",
+        round.verbs.len()
+    ))
+}
+
+async fn takeovers(server: &Server, args: &Args, tally: &mut Tally, figures: &mut Figures) {
+    let began = Instant::now();
+    match within(STAGE_MAX * 10, takeover::measure(server, args.trials)).await {
+        Ok(times) => figures.takeovers = times,
+        Err(error) => tally.note("takeover", "trials", began.elapsed(), Err(error)),
+    }
+    for loss in Loss::ALL {
+        let Some(times) = figures.takeovers.get(&loss) else { continue };
+        let (number, what) = loss.describe();
+        let [p50, p99, most] = [0.5, 0.99, 1.0].map(|share| quantile(times, share));
+        let said = format!(
+            "{} trials: p50 {p50:.2?}, p99 {p99:.2?}, max {most:.2?}; bound {:.1?}",
+            times.len(),
+            loss.bound()
+        );
+        let judged = if p99 <= loss.bound() { Ok(said) } else { Err(said.into()) };
+        tally.note(number, &format!("takeover from a replica {what}"), began.elapsed(), judged);
+    }
+}

@@ -1,0 +1,20 @@
+//! The built-in kinds that need nothing outside the database, each against a real PostgreSQL.
+//!
+//! Each test has a database of its own, copied from a template that was migrated once. What is easy to get wrong: a test
+//! that waits for a time instead of a condition.
+#![cfg(feature = "cli")]
+
+// The private server, a database for each test, one occurrence of a job.
+mod support;
+
+// What kinds say of themselves: examples validate, documentation says the same.
+mod descriptions;
+
+// Rows stuck in a state.
+mod reset;
+
+// One statement: rights, the sandbox, health checks, repetition.
+mod sql;
+
+// VACUUM and what is CONCURRENTLY: what is picked, passed over, cancelled, left behind and mended.
+mod upkeep;
