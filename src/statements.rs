@@ -76,7 +76,10 @@ statements! {
     PURGE_DONE_BEFORE = "purge_done_before";
     PURGE_FOREIGN_KEYS = "purge_foreign_keys";
     PURGE_INDEX = "purge_index";
+    PURGE_PARTITIONS = "purge_partitions";
     PURGE_PLANNER = "purge_planner";
+    PURGE_PRESSURE = "purge_pressure";
+    PURGE_SCHEMA = "purge_schema";
     PURGE_SIZE = "purge_size";
     PURGE_TARGET = "purge_target";
     PURGE_TRIGGERS = "purge_triggers";

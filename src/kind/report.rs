@@ -1,5 +1,6 @@
 //! What a run gives back when it did its work.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -25,7 +26,7 @@ pub enum Stopped {
 pub struct Report {
     /// Why the run came to its end.
     pub stopped: Stopped,
-    /// Come back for the rest after the job's `resume_after`, ahead of its next regular occurrence.
+    /// When to come back for the rest, ahead of the job's next regular occurrence.
     #[serde(skip)]
     pub come_back: ComeBack,
     /// Everything else, by name.
@@ -41,6 +42,8 @@ pub enum ComeBack {
     Regularly,
     /// After the job's `resume_after`.
     Soon,
+    /// At this instant.
+    At(Timestamp),
 }
 
 impl Report {

@@ -354,6 +354,18 @@ impl FencedTransaction<'_> {
         Ok(self.held.session.client().query(&statement, params).await?)
     }
 
+    /// Takes it back now, locks included. A transaction that is merely dropped keeps its locks until the run does
+    /// something else.
+    ///
+    /// # Errors
+    /// If the session is lost.
+    ///
+    /// # Cancel safety
+    /// As [`crate::kind::RunContext::query`].
+    pub async fn roll_back(self) -> Result<(), Stop> {
+        self.held.settle_abandoned().await
+    }
+
     /// Commits the transaction together with `cursor` as the new position and `rows` as its number of rows, or takes
     /// it back.
     ///

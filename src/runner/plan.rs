@@ -90,9 +90,11 @@ pub(crate) fn plan(snapshot: Snapshot, circumstances: &Circumstances<'_>, rng: &
 /// What follows a run that ended, at `basis.now`.
 pub(crate) fn after_run(basis: &Basis, seed: &Seed, come_back: ComeBack, rng: &mut fastrand::Rng) -> Next {
     let mut next = Next { retry_after: backoff(basis, rng), ..Next::default() };
-    if come_back == ComeBack::Soon {
-        next.resume_at = basis.now.checked_add(basis.resume_after).ok();
-    }
+    next.resume_at = match come_back {
+        ComeBack::Regularly => None,
+        ComeBack::Soon => basis.now.checked_add(basis.resume_after).ok(),
+        ComeBack::At(instant) => Some(instant.max(basis.now)),
+    };
     let Ok((schedule, missed)) = basis.schedule.read(seed) else { return next };
     let settled = match (basis.origin, basis.occurrence) {
         (Some(Origin::Schedule), Some(occurrence)) if basis.scheduled_at == Some(occurrence) => {

@@ -55,5 +55,11 @@ mod purge;
 // Purges of random tables against what plain SQL says must be left.
 mod purge_oracle;
 
+// Whole partitions that a purge drops, moves, or must leave.
+mod purge_partitions;
+
+// When a purge steps back, and for whom.
+mod purge_pressure;
+
 // A database and a job for each test of the purge.
 mod purge_support;

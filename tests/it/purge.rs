@@ -323,3 +323,37 @@ async fn a_batch_that_takes_too_long_is_taken_back_and_halved() {
     }
     assert_eq!(world.number("SELECT count(*) FROM t").await, 0);
 }
+
+#[tokio::test]
+async fn outside_of_its_window_it_stops_and_comes_back_when_that_opens() {
+    let world = World::new(&format!("{EVENTS} CREATE INDEX ON events (at)")).await;
+    world
+        .job(json!({"table": "events", "by": "at", "retention": "20 days", "window": "22:00-05:00 Europe/Paris"}))
+        .await;
+    let run = |now: &str| world.occurrence().now(now.parse().unwrap()).run();
+    let ran = run("2040-07-01T12:00:00Z").await.unwrap();
+    assert_eq!((ran.state.as_str(), ran.rows), ("succeeded", 0), "{:?}", ran.error);
+    assert_eq!(detail(&ran, "/stopped"), "window_closed");
+    let next = "SELECT (due_at = '2040-07-01T20:00:00Z' AND origin = 'resume')::int::bigint FROM sexton.job WHERE name = 'j'";
+    assert_eq!(world.number(next).await, 1, "it comes back as the window opens");
+    world
+        .job(json!({"table": "events", "by": "at", "retention": "20 days", "window": "22:00-05:00", "max_fraction": 1}))
+        .await;
+    let ran = run("2040-07-01T23:00:00Z").await.unwrap();
+    assert_eq!((detail(&ran, "/stopped"), ran.rows), (&json!("drained"), 900), "{:?}", ran.error);
+}
+
+#[tokio::test]
+async fn a_rate_is_kept_over_the_run() {
+    let world = World::new(&format!("{EVENTS} CREATE INDEX ON events (at)")).await;
+    world
+        .job(
+            json!({"table": "events", "by": "at", "retention": "20 days", "pacing": {"rows_per_second": 250},
+                    "max_fraction": 1}),
+        )
+        .await;
+    let ran = world.succeed().await;
+    // Two batches of a second's worth, at the least.
+    let rested = detail(&ran, "/resting_ms").as_u64().unwrap() + detail(&ran, "/busy_ms").as_u64().unwrap();
+    assert!(rested as i64 >= ran.rows * 1000 / 250 - 5, "{} rows in {rested} ms", ran.rows);
+}

@@ -1,10 +1,11 @@
-//! The budgets: limits that end a run as succeeded, with work left for the next occurrence.
+//! The budgets: limits that end a run as succeeded, with work left for later.
 //!
 //! Options of an occurrence narrow the params, never widen them. What is easy to get wrong: rows that an earlier
 //! attempt of the same occurrence deleted count too, or each takeover would begin the budget anew.
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::{interval::Limit, params::Params};
@@ -15,14 +16,16 @@ use crate::kind::{Options, Stop, Stopped};
 pub struct Budget {
     rows: Option<u64>,
     until: Option<Instant>,
+    /// When the window closes; in the past if it is closed.
+    closes: Option<Instant>,
 }
 
 impl Budget {
-    /// The narrower of params and options; `done` rows are used up already.
+    /// The narrower of params and options; `done` rows are used up already, and it is `now`.
     ///
     /// # Errors
     /// If the options cannot be read.
-    pub fn new(params: &Params, options: &Options, done: u64) -> Result<Self, Stop> {
+    pub fn new(params: &Params, options: &Options, done: u64, now: Timestamp) -> Result<Self, Stop> {
         let asked = match options.time_limit.as_deref().map(Limit::parse).transpose() {
             Ok(limit) => limit,
             Err(message) => {
@@ -31,7 +34,11 @@ impl Budget {
         };
         let time = narrower(params.time_limit.map(|limit| limit.0), asked.map(|limit| limit.0));
         let rows = narrower(params.limit_rows, options.limit_rows);
-        Ok(Budget { rows: rows.map(|rows| rows.saturating_sub(done)), until: time.map(from_now) })
+        let closes = params.window.as_ref().map(|window| {
+            let left = window.closes(now).map(|closes| now.duration_until(closes));
+            from_now(left.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default())
+        });
+        Ok(Budget { rows: rows.map(|rows| rows.saturating_sub(done)), until: time.map(from_now), closes })
     }
 
     /// Why the run must end, if it must, after so many rows.
@@ -39,7 +46,11 @@ impl Budget {
         if self.rows.is_some_and(|rows| deleted >= rows) {
             return Some(Stopped::LimitRows);
         }
-        self.until.filter(|until| Instant::now() >= *until).map(|_| Stopped::TimeLimit)
+        let now = Instant::now();
+        if self.until.is_some_and(|until| now >= until) {
+            return Some(Stopped::TimeLimit);
+        }
+        self.closes.filter(|closes| now >= *closes).map(|_| Stopped::WindowClosed)
     }
 
     /// Rows that may still go; `None` for no limit.
@@ -49,7 +60,8 @@ impl Budget {
 
     /// A rest, cut where the time is up.
     pub fn rest(&self, time: Duration) -> Duration {
-        let left = self.until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left =
+            narrower(self.until, self.closes).map(|until| until.saturating_duration_since(Instant::now()));
         left.map_or(time, |left| time.min(left))
     }
 }
@@ -77,7 +89,7 @@ mod tests {
         let params = json!({"table": "t", "by": "at", "retention": "1 day", "limit_rows": limit_rows});
         let params: Params = serde_json::from_value(params).expect("params");
         let options = Options { limit_rows: option, ..Options::default() };
-        Budget::new(&params, &options, done).expect("a budget")
+        Budget::new(&params, &options, done, Timestamp::UNIX_EPOCH).expect("a budget")
     }
 
     #[test]
@@ -86,6 +98,17 @@ mod tests {
         assert_eq!(budget(Some(10), Some(5), 0).left(0), Some(5));
         assert_eq!(budget(None, Some(5), 0).left(0), Some(5));
         assert_eq!(budget(None, None, 0).left(0), None);
+    }
+
+    #[test]
+    fn a_closed_window_leaves_no_time() {
+        let within = |window: &str| {
+            let params = json!({"table": "t", "by": "at", "retention": "1 day", "window": window});
+            let params: Params = serde_json::from_value(params).expect("params");
+            Budget::new(&params, &Options::default(), 0, Timestamp::UNIX_EPOCH).expect("a budget").spent(0)
+        };
+        assert_eq!(within("00:00-05:00"), None);
+        assert_eq!(within("05:00-00:00"), Some(Stopped::WindowClosed));
     }
 
     #[test]

@@ -15,6 +15,9 @@ pub struct Cursor {
     pub cutoff: Option<Cutoff>,
     /// How far the walk is.
     pub at: Place,
+    /// Whether whole partitions went first, or go.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_partition: bool,
     /// Where the heap ended when the walk began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<Block>,
@@ -46,6 +49,8 @@ pub enum Place {
     Age(Moment),
     /// Of the heap walk: this block and all behind it are still to do.
     Block(Block),
+    /// Of the partition walk: partitions that end after this are still to do.
+    Partition(Moment),
 }
 
 impl Place {
@@ -54,6 +59,7 @@ impl Place {
         match self {
             Place::Age(_) => "index",
             Place::Block(_) => "heap",
+            Place::Partition(_) => "partition",
         }
     }
 }
@@ -79,6 +85,11 @@ impl Range {
 }
 
 impl Cursor {
+    /// The name of the walk that the occurrence began with.
+    pub fn walk(&self) -> &'static str {
+        if self.by_partition { "partition" } else { self.at.walk() }
+    }
+
     /// More than this many ranges with locked rows are not told apart.
     const SKIPPED_MOST: usize = 64;
 
@@ -106,6 +117,7 @@ mod tests {
         let mut cursor = Cursor {
             cutoff: None,
             at: Place::Block(Block(0)),
+            by_partition: false,
             end: None,
             why: String::new(),
             skipped: Vec::new(),

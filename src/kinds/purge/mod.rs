@@ -1,8 +1,9 @@
 //! The kind `purge`: deletes the rows of a table whose time is over, in batches, each once.
 //!
 //! A run reads top down here: look at the table (`target`, `preflight`), fix the cutoff, ask the guards, choose the
-//! walk, store all that (`cursor`), walk (`walk`, `walk_index`, `walk_heap`, at the pace of `pace`, within `budget`),
-//! report. All statements come from one builder (`statement`), for the run and the dry run alike.
+//! walk, store all that (`cursor`), walk (`walk`, `walk_index`, `walk_heap`, `walk_partition`; at the pace of `pace`,
+//! with regard to `pressure`, within `budget`), report. All statements come from one builder (`statement`), for the run
+//! and the dry run alike.
 //!
 //! What is easy to get wrong: the cutoff belongs to the occurrence, not to the attempt. It is computed by the database
 //! from the run's now, once, and committed with the cursor before the first row goes.
@@ -16,30 +17,37 @@ mod interval;
 mod moment;
 mod pace;
 mod params;
+mod partitions;
 mod preflight;
+mod pressure;
 mod report;
 mod statement;
 mod target;
 mod walk;
 mod walk_heap;
 mod walk_index;
+mod walk_partition;
+mod window;
 
 use serde_json::Value;
 
 pub use interval::{Limit, Retention};
-pub use params::{CutoffFrom, OnReferenced, Pacing, Params, WalkChoice};
+pub use params::{CutoffFrom, OnReferenced, Pacing, Params, Straddling, WalkChoice};
+pub use window::Window;
 
 use self::{
     budget::Budget,
-    cursor::{Cursor, Cutoff},
+    cursor::{Cursor, Cutoff, Place},
     pace::Pace,
+    pressure::Pressure,
     report::{Before, Found, Sizes},
     statement::Scope,
     target::{Facts, ForeignKey},
     walk::Walk,
+    walk_partition::Whole,
 };
 use crate::{
-    kind::{Description, Kind, Mode, Nature, ParamError, Report, RunContext, Stop},
+    kind::{Description, Kind, Mode, Nature, ParamError, Report, RunContext, Stop, Stopped},
     statements,
 };
 
@@ -98,11 +106,16 @@ async fn real_run(
     scope: &Scope,
     keys: &[ForeignKey],
 ) -> Result<Report, Stop> {
+    let since = tokio::time::Instant::now();
     preflight::foreign_keys(facts, keys, params)?;
     let done = rows_done_before(context).await?;
-    let budget = Budget::new(params, context.options(), done)?;
+    let budget = Budget::new(params, context.options(), done, context.now())?;
+    if budget.spent(0) == Some(Stopped::WindowClosed) {
+        return Ok(report::of_closed_window(params, context.now()));
+    }
     let mut before = Before {
-        started: tokio::time::Instant::now(),
+        since,
+        started: since,
         sizes: Sizes::read(context, facts.oid).await?,
         wal: report::wal(context).await?,
         warnings: preflight::warnings(context, facts, keys).await?,
@@ -110,13 +123,22 @@ async fn real_run(
     };
     let cursor = match context.cursor::<Cursor>()? {
         Some(cursor) => cursor,
-        None => begin(context, params, facts, scope, &mut before).await?,
+        None => begin(context, params, facts, scope, keys, &mut before).await?,
     };
+    let whole = match cursor.at {
+        Place::Partition(_) => {
+            Some(Whole::read(context, params, scope, facts, keys, cursor.cutoff.as_ref()).await?)
+        }
+        Place::Age(_) | Place::Block(_) => None,
+    };
+    before.warnings.extend(whole.as_ref().and_then(Whole::warning));
     let rows = guard::table_rows(context, scope).await?;
     let unit = choose::unit(context, facts, cursor.at, rows).await?;
     let pace = Pace::new(params.pacing, unit, params.batch);
     context.query(statements::PURGE_PLANNER, &[]).await?;
-    let mut walk = Walk::new(scope, cursor, pace, budget, facts.may_lock);
+    let pressure = Pressure::new(params, facts.oid);
+    let mut walk = Walk::new(scope, cursor, pace, budget, pressure, facts.may_lock);
+    walk.whole = whole;
     before.started = tokio::time::Instant::now();
     let ended = walk.run(context).await;
     // However it ended: the run's end is written on this session. A session that is gone says so again there.
@@ -132,16 +154,18 @@ async fn begin(
     params: &Params,
     facts: &Facts,
     scope: &Scope,
+    keys: &[ForeignKey],
     before: &mut Before,
 ) -> Result<Cursor, Stop> {
     let cutoff = cutoff(context, params, scope).await?;
     let verdict = guard::judge(context, params, scope, facts, cutoff.as_ref()).await?.enforce()?;
     before.approved = verdict.approved;
     let eligible = verdict.eligible;
-    let chosen = choose::choose(context, params, scope, facts, eligible).await?;
+    let chosen = choose::choose(context, params, scope, facts, keys, cutoff.as_ref(), eligible).await?;
     let cursor = Cursor {
         cutoff,
         at: chosen.at,
+        by_partition: matches!(chosen.at, Place::Partition(_)),
         end: chosen.end,
         why: chosen.why,
         skipped: Vec::new(),
@@ -163,13 +187,29 @@ async fn dry_run(
     let mut problems = Vec::new();
     note(preflight::foreign_keys(facts, keys, params).map(drop), &mut problems)?;
     let verdict = guard::judge(context, params, scope, facts, cutoff.as_ref()).await?;
-    let chosen = choose::choose(context, params, scope, facts, verdict.eligible).await;
-    let walk = note(chosen, &mut problems)?.map(|chosen| (chosen.at.walk(), chosen.why));
+    let eligible = verdict.eligible;
+    let chosen = choose::choose(context, params, scope, facts, keys, cutoff.as_ref(), eligible).await;
+    let chosen = note(chosen, &mut problems)?;
+    let whole = match chosen.as_ref().map(|chosen| chosen.at) {
+        Some(Place::Partition(_)) => {
+            Some(Whole::read(context, params, scope, facts, keys, cutoff.as_ref()).await?)
+        }
+        _ => None,
+    };
+    let walk = chosen.map(|chosen| (chosen.at.walk(), chosen.why));
     let extent = extent(context, scope, cutoff.as_ref()).await?;
     let missing = keys.iter().filter(|key| !key.indexed).map(|key| key.remedy.clone()).collect();
-    let warnings = preflight::warnings(context, facts, keys).await?;
+    let mut warnings = preflight::warnings(context, facts, keys).await?;
+    warnings.extend(whole.as_ref().and_then(Whole::warning));
+    let whole = match whole {
+        Some(whole) => whole.listed(context).await?,
+        None => Value::Null,
+    };
     let cutoff = cutoff.map(|cutoff| cutoff.at);
-    Ok(report::of_dry_run(params, Found { cutoff, verdict, walk, extent, problems, missing, warnings }))
+    Ok(report::of_dry_run(
+        params,
+        Found { cutoff, verdict, walk, whole, extent, problems, missing, warnings },
+    ))
 }
 
 async fn cutoff(context: &mut RunContext, params: &Params, scope: &Scope) -> Result<Option<Cutoff>, Stop> {

@@ -48,9 +48,14 @@ impl Pace {
     /// A controller for a walk; `batch` fixes the size in rows.
     pub fn new(pacing: Pacing, unit: Unit, batch: Option<u64>) -> Self {
         let units = |rows: f64| (rows / unit.rows).max(1.0);
+        // Of a rate, not more at a time than a second's worth.
+        let most = match pacing {
+            Pacing::RowsPerSecond(rows) => MOST_ROWS.min(rows as f64),
+            _ => MOST_ROWS,
+        };
         let first = match pacing {
-            Pacing::Gentle => LEAST_ROWS,
             Pacing::Full => 10.0 * LEAST_ROWS,
+            _ => LEAST_ROWS.min(most),
         };
         // At most a million rows, so the number is exact.
         let size = batch.map_or(first, |rows| rows as f64);
@@ -59,7 +64,7 @@ impl Pace {
             fixed: batch.is_some(),
             size: units(size),
             least: units(LEAST_ROWS),
-            most: units(MOST_ROWS),
+            most: units(most),
             cost: None,
             limit: LIMIT,
         }
@@ -80,8 +85,8 @@ impl Pace {
         self.limit
     }
 
-    /// A batch of `units` took that long: sets the next size, and says how long to rest.
-    pub fn took(&mut self, units: u64, time: Duration) -> Duration {
+    /// A batch of `units` with so many rows took that long: sets the next size, and says how long to rest.
+    pub fn took(&mut self, units: u64, rows: u64, time: Duration) -> Duration {
         if !self.fixed && units > 0 {
             let cost = time.as_secs_f64().max(1e-6) / units as f64;
             let smooth = self.cost.map_or(cost, |before| 0.6 * before + 0.4 * cost);
@@ -93,6 +98,13 @@ impl Pace {
         match self.pacing {
             Pacing::Gentle => time,
             Pacing::Full => Duration::ZERO,
+            Pacing::RowsPerSecond(rate) => {
+                let due = Duration::try_from_secs_f64(rows as f64 / rate as f64).unwrap_or(Duration::MAX);
+                due.saturating_sub(time)
+            }
+            Pacing::DutyCycle(share) => {
+                Duration::try_from_secs_f64(time.as_secs_f64() * (1.0 / share - 1.0)).unwrap_or(Duration::MAX)
+            }
         }
     }
 
@@ -115,8 +127,8 @@ impl Pace {
 
     fn aim(&self) -> Duration {
         match self.pacing {
-            Pacing::Gentle => Duration::from_millis(20),
             Pacing::Full => Duration::from_millis(250),
+            _ => Duration::from_millis(20),
         }
     }
 }
@@ -141,7 +153,7 @@ mod tests {
         for round in 0..60_u32 {
             let noise = 1.0 + 0.2 * f64::from(round % 3) - 0.2;
             last = Duration::from_secs_f64(noise * (fixed + each * unit.rows * pace.size() as f64));
-            let _ = pace.took(pace.size(), last);
+            let _ = pace.took(pace.size(), 0, last);
         }
         (pace.size(), last)
     }
@@ -183,7 +195,19 @@ mod tests {
     #[test]
     fn gentle_rests_as_long_as_it_worked() {
         let time = Duration::from_millis(30);
-        assert_eq!(Pace::new(Pacing::Gentle, Unit::ROW, None).took(1000, time), time);
-        assert_eq!(Pace::new(Pacing::Full, Unit::ROW, None).took(1000, time), Duration::ZERO);
+        assert_eq!(Pace::new(Pacing::Gentle, Unit::ROW, None).took(1000, 1000, time), time);
+        assert_eq!(Pace::new(Pacing::Full, Unit::ROW, None).took(1000, 1000, time), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_rate_and_a_share_are_kept_by_resting() {
+        let time = Duration::from_millis(30);
+        let mut share = Pace::new(Pacing::DutyCycle(0.25), Unit::ROW, None);
+        assert_eq!(share.took(1000, 1000, time), time * 3);
+        let mut rate = Pace::new(Pacing::RowsPerSecond(200), Unit::ROW, None);
+        assert_eq!(rate.size(), 200);
+        assert_eq!(rate.took(200, 200, time), Duration::from_millis(970));
+        assert_eq!(rate.took(200, 2, time), Duration::ZERO, "a batch that found little needs no rest");
+        assert_eq!(rate.size(), 200, "a second's worth is the most");
     }
 }

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use super::{
     inputs::{self, Piece},
     interval::{Limit, Retention},
+    window::Window,
 };
 use crate::kind::{Param, ParamError};
 
@@ -34,6 +35,12 @@ pub struct Params {
     /// How much of the database the purge takes.
     #[serde(default)]
     pub pacing: Pacing,
+    /// The hours in which it works.
+    pub window: Option<Window>,
+    /// An SQL condition during which the purge rests.
+    pub yield_when: Option<String>,
+    /// How long it rests at a stretch before the run ends, to come back; 5 minutes.
+    pub yield_for: Option<Limit>,
     /// Ends the run, as succeeded, after that many rows.
     pub limit_rows: Option<u64>,
     /// Ends the run, as succeeded, after that long.
@@ -49,6 +56,13 @@ pub struct Params {
     /// How the rows are found.
     #[serde(default)]
     pub walk: WalkChoice,
+    /// What becomes of old rows in partitions that do not go as a whole.
+    pub straddling: Option<Straddling>,
+    /// The schema to which partitions are moved instead of being dropped.
+    pub archive_schema: Option<String>,
+    /// Count the rows of a partition before it goes, instead of estimating them.
+    #[serde(default)]
+    pub exact_counts: bool,
 }
 
 fn half() -> f64 {
@@ -76,7 +90,7 @@ pub enum OnReferenced {
 }
 
 /// How much of the database the purge takes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pacing {
     /// Batches of about 20 ms, and a rest as long as each took.
@@ -84,6 +98,10 @@ pub enum Pacing {
     Gentle,
     /// Batches of about 250 ms, without rests.
     Full,
+    /// Batches of about 20 ms, and rests that keep to so many rows a second.
+    RowsPerSecond(u64),
+    /// Batches of about 20 ms, and rests so that this share of the time is spent on batches.
+    DutyCycle(f64),
 }
 
 /// How the rows are found.
@@ -97,6 +115,18 @@ pub enum WalkChoice {
     Index,
     /// Once through the table, in the order in which it is stored.
     Heap,
+    /// Partitions as a whole.
+    Partition,
+}
+
+/// What becomes of old rows in partitions that do not go as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Straddling {
+    /// They are deleted one by one, along the index on the age.
+    Rows,
+    /// They stay until their partition goes.
+    Leave,
 }
 
 /// The table of parameters.
@@ -146,9 +176,27 @@ pub const TABLE: &[Param] = &[
     Param { name: "batch", takes: "rows", default: "adaptive", help: "Rows a batch, from 1 to 1,000,000." },
     Param {
         name: "pacing",
-        takes: "\"gentle\" or \"full\"",
+        takes: "\"gentle\", \"full\", { rows_per_second = N } or { duty_cycle = SHARE }",
         default: "\"gentle\"",
-        help: "Batches of about 20 ms with a rest as long as each took, or of 250 ms without rests.",
+        help: "Batches of about 20 ms with a rest as long as each took (or by rate or share), or of 250 ms without rests.",
+    },
+    Param {
+        name: "window",
+        takes: "hours and IANA zone",
+        default: "no window",
+        help: "The hours in which the purge works, such as \"22:00-05:00 Europe/Paris\"; UTC without a zone.",
+    },
+    Param {
+        name: "yield_when",
+        takes: "SQL condition",
+        default: "none",
+        help: "Rests while this is true; asked between batches, at most once a second.",
+    },
+    Param {
+        name: "yield_for",
+        takes: "duration or seconds",
+        default: "\"5m\"",
+        help: "How long a run rests at a stretch for others before it ends, to come back by `resume_after`.",
     },
     Param {
         name: "limit_rows",
@@ -182,9 +230,27 @@ pub const TABLE: &[Param] = &[
     },
     Param {
         name: "walk",
-        takes: "\"auto\", \"index\" or \"heap\"",
+        takes: "\"auto\", \"index\", \"heap\" or \"partition\"",
         default: "\"auto\"",
-        help: "Whether rows are found along the index on the age or in one pass over the table.",
+        help: "Whether rows are found along the index on the age, in one pass, or go by whole partitions.",
+    },
+    Param {
+        name: "straddling",
+        takes: "\"rows\" or \"leave\"",
+        default: "\"rows\"; \"leave\" with `archive_schema`",
+        help: "With walk = \"partition\": whether old rows in partitions that do not go as a whole are deleted, or stay until theirs goes.",
+    },
+    Param {
+        name: "archive_schema",
+        takes: "schema name",
+        default: "none: partitions are dropped",
+        help: "With walk = \"partition\": partitions are moved to this schema instead of being dropped.",
+    },
+    Param {
+        name: "exact_counts",
+        takes: "true or false",
+        default: "false",
+        help: "Counts the rows of a partition before it goes; otherwise the report has an estimate.",
     },
 ];
 
@@ -208,8 +274,19 @@ impl Params {
         }
         self.check_age()?;
         self.check_predicate()?;
+        self.check_partitions()?;
         if self.batch.is_some_and(|rows| !(1..=1_000_000).contains(&rows)) {
             return wrong("batch", "must be from 1 to 1000000 rows");
+        }
+        match self.pacing {
+            Pacing::RowsPerSecond(0) => return wrong("pacing", "rows_per_second must be at least 1"),
+            Pacing::DutyCycle(share) if !(share > 0.0 && share <= 1.0) => {
+                return wrong("pacing", "duty_cycle must be above 0 and at most 1, such as 0.25");
+            }
+            _ => {}
+        }
+        if self.yield_when.as_ref().is_some_and(|text| text.trim().is_empty()) {
+            return wrong("yield_when", "is empty; leave it out if nothing of your own is to be asked");
         }
         if self.limit_rows == Some(0) {
             return wrong("limit_rows", "must be at least 1; pause the job if it is to delete nothing");
@@ -239,6 +316,36 @@ impl Params {
             }
             (None, None) => Ok(()),
         }
+    }
+
+    fn check_partitions(&self) -> Result<(), ParamError> {
+        let wrong = |path: &str, message: &str| Err(ParamError::new(path, message));
+        if self.walk == WalkChoice::Partition && self.by.is_none() {
+            return wrong("walk", "\"partition\" needs `by`");
+        }
+        if self.walk == WalkChoice::Partition && self.predicate.is_some() {
+            return wrong("where", "may spare rows, but walk = \"partition\" takes partitions as a whole");
+        }
+        if self.walk != WalkChoice::Partition && self.straddling.is_some() {
+            return wrong("straddling", "needs walk = \"partition\"");
+        }
+        match &self.archive_schema {
+            None => Ok(()),
+            Some(_) if self.walk != WalkChoice::Partition => {
+                wrong("archive_schema", "needs walk = \"partition\": rows by themselves are not archived")
+            }
+            Some(_) if self.straddling == Some(Straddling::Rows) => {
+                wrong("straddling", "\"rows\" would delete rows that archive_schema is to keep")
+            }
+            Some(schema) if schema.trim().is_empty() => wrong("archive_schema", "is empty"),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// What becomes of old rows in partitions that do not go as a whole.
+    pub fn straddling(&self) -> Straddling {
+        let default = if self.archive_schema.is_some() { Straddling::Leave } else { Straddling::Rows };
+        self.straddling.unwrap_or(default)
     }
 
     fn check_predicate(&self) -> Result<(), ParamError> {
@@ -285,7 +392,11 @@ mod tests {
             ("where", json!(" "), "params.where: is empty"),
             ("where", json!("a = 'x"), "params.where"),
             ("pacing", json!("fast"), "params.pacing"),
+            ("pacing", json!({"duty_cycle": 1.5}), "params.pacing: duty_cycle"),
+            ("pacing", json!({"rows_per_second": 0}), "params.pacing: rows_per_second"),
+            ("window", json!("22:00-22:00"), "params.window"),
             ("keep_last", json!(3), "keep_last"),
+            ("archive_schema", json!("old"), "params.archive_schema: needs walk"),
         ] {
             let mut params = good.clone();
             params[name] = value;
@@ -300,6 +411,21 @@ mod tests {
         let found = problem(json!({"table": "t", "where": "tenant_id = 7"})).expect("it is refused");
         assert!(found.contains("declared input"), "{found}");
         assert!(problem(json!({"table": "t", "by": "at"})).is_some_and(|found| found.contains("retention")));
+    }
+
+    #[test]
+    fn whole_partitions_exclude_what_spares_rows() {
+        let with = |name: &str, value: serde_json::Value| {
+            let mut params = json!({"table": "t", "by": "at", "retention": "30 days", "walk": "partition"});
+            params[name] = value;
+            problem(params)
+        };
+        assert_eq!(with("archive_schema", json!("old")), None);
+        assert!(with("where", json!("a")).is_some_and(|found| found.contains("spare rows")));
+        assert!(with("walk", json!("partitions")).is_some_and(|found| found.contains("params.walk")));
+        let both = json!({"table": "t", "by": "at", "retention": "30 days", "walk": "partition",
+                          "archive_schema": "old", "straddling": "rows"});
+        assert!(problem(both).is_some_and(|found| found.contains("params.straddling")));
     }
 
     #[test]

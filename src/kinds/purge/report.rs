@@ -10,9 +10,10 @@ use super::{
     guard::{Eligible, Verdict},
     params::Params,
     walk::Walk,
+    window::Window,
 };
 use crate::{
-    kind::{Report, RunContext, Stop, Stopped},
+    kind::{ComeBack, Report, RunContext, Stop, Stopped},
     statements,
 };
 
@@ -48,7 +49,9 @@ pub async fn wal(context: &mut RunContext) -> Result<Option<i64>, Stop> {
 /// What stood before the walk.
 #[derive(Debug)]
 pub struct Before {
-    /// When it began.
+    /// When the run began.
+    pub since: tokio::time::Instant,
+    /// When the walk began.
     pub started: tokio::time::Instant,
     /// The table's sizes.
     pub sizes: Sizes,
@@ -73,13 +76,14 @@ pub async fn of_run(
     let wal = wal(context).await?.zip(before.wal).map(|(after, before)| after - before);
     let after = Sizes::read(context, oid).await?;
     let left = left(context, &walk, stopped).await?;
-    let Walk { cursor, tally, .. } = walk;
+    let Walk { cursor, tally, whole, pressure, .. } = walk;
+    let whole = whole.map(|whole| whole.to_json());
     let (min, max) = tally.extremes.unwrap_or_default();
     let details = json!({
         "dry": false,
         "cutoff": cursor.cutoff.map(|cutoff| cutoff.at.to_string()),
         "retention": params.retention.as_ref().map(super::interval::Retention::as_str),
-        "walk": cursor.at.walk(), "walk_why": cursor.why,
+        "walk": cursor.walk(), "walk_why": cursor.why,
         "eligible_before": cursor.eligible, "eligible_counted": cursor.counted,
         "deleted": tally.deleted, "skipped_locked": tally.skipped_locked, "batches": tally.batches,
         "batch_rows": {"last": tally.last, "min": min, "max": max}, "batch_ms_max": milliseconds(tally.longest),
@@ -90,12 +94,41 @@ pub async fn of_run(
         "before": before.sizes.to_json(), "after": after.to_json(),
         "approved": before.approved, "warnings": before.warnings,
     });
-    Ok(filled(Report::new(stopped), [details, left]))
+    let mut report =
+        filled(Report::new(stopped), [details, left, whole.unwrap_or_default(), pressure.to_json()]);
+    let elapsed = jiff::SignedDuration::try_from(before.since.elapsed()).unwrap_or_default();
+    let now = context.now().checked_add(elapsed).unwrap_or(context.now());
+    report.come_back = come_back(params, stopped, now);
+    Ok(report)
+}
+
+/// The report of a run that found its window closed.
+pub fn of_closed_window(params: &Params, now: Timestamp) -> Report {
+    let stopped = Stopped::WindowClosed;
+    let details = json!({
+        "dry": false, "deleted": 0, "batches": 0, "window": params.window.as_ref().map(Window::as_str),
+    });
+    let mut report = filled(Report::new(stopped), [details]);
+    report.come_back = come_back(params, stopped, now);
+    report
+}
+
+/// When the rest is seen to: as soon as the window opens, or the database has rested.
+fn come_back(params: &Params, stopped: Stopped, now: Timestamp) -> ComeBack {
+    match stopped {
+        Stopped::BackPressure => ComeBack::Soon,
+        Stopped::WindowClosed => {
+            let opens = params.window.as_ref().and_then(|window| window.opens(now));
+            opens.map_or(ComeBack::Soon, ComeBack::At)
+        }
+        _ => ComeBack::Regularly,
+    }
 }
 
 /// What is left, where that is cheap to tell.
 async fn left(context: &mut RunContext, walk: &Walk<'_>, stopped: Stopped) -> Result<Value, Stop> {
-    if stopped == Stopped::Drained {
+    let partitions_alone = matches!(walk.cursor.at, Place::Partition(_));
+    if stopped == Stopped::Drained && !partitions_alone {
         return Ok(json!({"rows_left": walk.tally.skipped_locked}));
     }
     let Cursor { at, cutoff, eligible, .. } = &walk.cursor;
@@ -119,6 +152,8 @@ pub struct Found {
     pub verdict: Verdict,
     /// The walk that a run would take.
     pub walk: Option<(&'static str, String)>,
+    /// The partitions that would go, as JSON.
+    pub whole: Value,
     /// Oldest and youngest age that would go.
     pub extent: Option<(Value, Value)>,
     /// Why a run would refuse, guards apart.
@@ -147,7 +182,7 @@ pub fn of_dry_run(params: &Params, found: Found) -> Report {
         "would_refuse": refusals, "missing_indexes": found.missing, "warnings": found.warnings,
         "deleted": 0,
     });
-    filled(Report::new(Stopped::Drained), [details])
+    filled(Report::new(Stopped::Drained), [details, found.whole])
 }
 
 fn filled(mut report: Report, parts: impl IntoIterator<Item = Value>) -> Report {

@@ -29,6 +29,11 @@ impl Quoted {
     pub fn expression(text: &str) -> Self {
         Quoted(format!("({text}\n)"))
     }
+
+    /// Within a statement.
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// What makes a row's age.
@@ -247,6 +252,16 @@ impl Scope {
             };
         }
         sql.add(close)
+    }
+
+    /// Asks for an author's condition that has to do with no table.
+    pub fn ask(condition: &Quoted) -> String {
+        format!("SELECT {}", condition.0)
+    }
+
+    /// Statements that the server can parse only if such a condition is one expression.
+    pub fn ask_probes(text: &str) -> [String; 2] {
+        [Scope::ask(&Quoted::expression(text)), format!("SELECT ARRAY[{text}\n]")]
     }
 
     /// Statements that the server can parse only if an author's text is one expression: what closes our

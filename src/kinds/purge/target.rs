@@ -127,6 +127,12 @@ pub async fn scope(context: &mut RunContext, params: &Params, facts: &Facts) -> 
         None => Vec::new(),
     };
     let inputs = declared(context, &predicate)?;
+    if let Some(text) = &params.yield_when {
+        let ty = judged(context, &Scope::ask_probes(text), "yield_when", text).await?.0;
+        if ty != Type::BOOL {
+            return Err(wrong("yield_when", format!("is of type {ty}, not boolean")));
+        }
+    }
     let scope = Scope { table, partitioned: facts.partitioned(), age, predicate, inputs };
     if !scope.predicate.is_empty() {
         let ty = expression(context, &scope.table, "where", &scope.predicate_text()).await?.0;
@@ -163,9 +169,19 @@ async fn expression(
     name: &str,
     text: &str,
 ) -> Result<(Type, Option<(u32, i16)>), Stop> {
+    judged(context, &Scope::probes(table, text), name, text).await
+}
+
+/// Has the server judge an author's text by statements that it must be able to parse.
+async fn judged(
+    context: &mut RunContext,
+    probes: &[String],
+    name: &str,
+    text: &str,
+) -> Result<(Type, Option<(u32, i16)>), Stop> {
     let mut described = None;
-    for probe in Scope::probes(table, text) {
-        let statement = match context.describe(&probe).await {
+    for probe in probes {
+        let statement = match context.describe(probe).await {
             Ok(statement) => statement,
             Err(Stop::Failed(error)) if error.sqlstate().is_some() => {
                 return Err(wrong(name, format!("{error}, in: {}", text.trim())));

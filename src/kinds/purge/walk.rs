@@ -2,7 +2,7 @@
 //!
 //! Never "the first n again": with an old snapshot open elsewhere, such a statement reads its own dead rows over and
 //! over. A walk moves on, and its position is committed with each batch, so that any replica goes on where the last
-//! commit stood. The two ways to the next range stand in `walk_index` and `walk_heap`. What is easy to get wrong: a
+//! commit stood. The ways to the next range stand in `walk_index` and `walk_heap`; whole partitions go by `walk_partition`. What is easy to get wrong: a
 //! batch that met a lock leaves rows behind, so its range is remembered in the same commit and visited again.
 
 use std::time::Duration;
@@ -18,8 +18,10 @@ use super::{
     moment::Moment,
     pace::{Pace, Patience},
     params::Pacing,
+    pressure::{self, Pressure},
     statement::{Form, Scope, Sql},
     walk_heap, walk_index,
+    walk_partition::{self, Whole},
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -77,6 +79,8 @@ pub enum Next {
     Again,
     /// Nothing: the walk is through.
     Done,
+    /// Nothing more in this run.
+    End(Stopped),
 }
 
 /// A walk under way.
@@ -91,13 +95,37 @@ pub struct Walk<'a> {
     limit: Option<Duration>,
     told: Instant,
     pub(super) crowded: Option<Moment>,
+    /// What the partition walk works with.
+    pub(super) whole: Option<Whole<'a>>,
+    /// What it steps back for.
+    pub(super) pressure: Pressure,
 }
 
 impl<'a> Walk<'a> {
     /// A walk from where the cursor stands.
-    pub fn new(scope: &'a Scope, cursor: Cursor, pace: Pace, budget: Budget, may_lock: bool) -> Self {
+    pub fn new(
+        scope: &'a Scope,
+        cursor: Cursor,
+        pace: Pace,
+        budget: Budget,
+        pressure: Pressure,
+        may_lock: bool,
+    ) -> Self {
         let (tally, told) = (Tally::default(), Instant::now());
-        Walk { scope, cursor, pace, budget, tally, may_lock, failures: 0, limit: None, told, crowded: None }
+        Walk {
+            scope,
+            cursor,
+            pace,
+            budget,
+            tally,
+            may_lock,
+            failures: 0,
+            limit: None,
+            told,
+            crowded: None,
+            whole: None,
+            pressure,
+        }
     }
 
     /// Walks until nothing is left or a budget is used up.
@@ -106,17 +134,29 @@ impl<'a> Walk<'a> {
             if let Some(stopped) = self.budget.spent(self.tally.deleted) {
                 return Ok(stopped);
             }
+            if let Some(stopped) = pressure::heed(self, context).await? {
+                return Ok(stopped);
+            }
             self.limit_statements(context, self.pace.limit()).await?;
             let started = Instant::now();
             let next = match self.cursor.at {
                 Place::Age(from) => walk_index::next(self, context, from).await?,
                 Place::Block(from) => walk_heap::next(self, from),
+                Place::Partition(after) => {
+                    // It does all by itself, and counts its time itself.
+                    match walk_partition::next(self, context, after).await? {
+                        Next::End(stopped) => return Ok(stopped),
+                        Next::Done => break,
+                        Next::Step(_) | Next::Again => continue,
+                    }
+                }
             };
             self.tally.busy += started.elapsed();
             match next {
                 Next::Step(step) => self.take(context, step).await?,
                 Next::Again => {}
                 Next::Done => break,
+                Next::End(stopped) => return Ok(stopped),
             }
         }
         self.visit_skipped(context).await
@@ -179,14 +219,14 @@ impl<'a> Walk<'a> {
     async fn send(&self, context: &mut RunContext, sql: Sql<'_>, after: &Cursor) -> Result<Batch, Stop> {
         match self.pace.pacing() {
             Pacing::Full => context.batch_in_two(&sql.text, &sql.values, after).await,
-            Pacing::Gentle => {
+            _ => {
                 let sql = sql.returning();
                 context.batch(&sql.text, &sql.values, after).await
             }
         }
     }
 
-    async fn committed(
+    pub(super) async fn committed(
         &mut self,
         context: &mut RunContext,
         units: u64,
@@ -202,7 +242,9 @@ impl<'a> Walk<'a> {
             Some(tally.extremes.map_or((rows, rows), |(min, max)| (min.min(rows), max.max(rows))));
         tally.busy += took;
         tally.longest = tally.longest.max(took);
-        let rest = self.pace.took(units, took);
+        // Rows that go with their partition are no load by their number.
+        let load = if matches!(self.cursor.at, Place::Partition(_)) { 0 } else { rows };
+        let rest = self.pace.took(units, load, took);
         self.tell(context).await?;
         self.rest(context, rest).await
     }
@@ -225,7 +267,7 @@ impl<'a> Walk<'a> {
         self.rest(context, wait).await
     }
 
-    async fn rest(&mut self, context: &mut RunContext, time: Duration) -> Result<(), Stop> {
+    pub(super) async fn rest(&mut self, context: &mut RunContext, time: Duration) -> Result<(), Stop> {
         let time = self.budget.rest(time);
         if time.is_zero() {
             return Ok(());
@@ -273,7 +315,11 @@ impl<'a> Walk<'a> {
         Ok(left)
     }
 
-    async fn limit_statements(&mut self, context: &mut RunContext, limit: Duration) -> Result<(), Stop> {
+    pub(super) async fn limit_statements(
+        &mut self,
+        context: &mut RunContext,
+        limit: Duration,
+    ) -> Result<(), Stop> {
         if self.limit != Some(limit) {
             context.limit_statements(Some(limit)).await?;
             self.limit = Some(limit);
