@@ -14,7 +14,6 @@ SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name,
        pg_catalog.quote_ident(j.edited_by) AS editor,
        coalesce(pg_catalog.bool_and(pg_catalog.has_column_privilege(
          pg_catalog.to_regrole(pg_catalog.quote_ident(j.edited_by)), c.oid, k.attnum, 'UPDATE')), false) AS editor_may,
-       j.run_as,
        pg_catalog.array_agg(pg_catalog.quote_ident(k.attname) ORDER BY k.ord) AS columns,
        -- Without the length: an explicit cast to it would cut a value silently.
        pg_catalog.array_agg(pg_catalog.format_type(k.atttypid, -1) ORDER BY k.ord) AS types,
@@ -29,4 +28,4 @@ SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name,
       LEFT JOIN pg_catalog.pg_attribute a
         ON a.attrelid = c.oid AND a.attname = w.name AND a.attnum > 0 AND NOT a.attisdropped) AS k ON true
  WHERE c.oid = $1
- GROUP BY c.oid, n.nspname, c.relname, c.relkind, j.edited_by, j.run_as
+ GROUP BY c.oid, n.nspname, c.relname, c.relkind, j.edited_by

@@ -1,24 +1,26 @@
 -- What there is to do, for a replica: definitions to validate and plan, orphaned runs to recover, due jobs to run.
 -- $1 kinds that the replica knows, $2 how many of each at the most.
+-- A job that names another database is left to replicas that know it; this program knows none.
 -- Rows: need (plan | recover | run) and the job. No locks. Due jobs come by the index on due_at (4 buffers a scan
 -- from 100 to 1,000,000 jobs, measured on the prototype); now() and not clock_timestamp(), since a volatile bound
 -- could not use it. The caller shuffles: eight replicas that all try the first due job lose 93 % of their tries.
 WITH found AS (
   (SELECT 'plan' AS need, j.id FROM sexton.job j
     WHERE (NOT j.planned OR j.validated_revision IS DISTINCT FROM j.revision) AND j.invalid_reason IS NULL
-      AND j.kind = ANY ($1) ORDER BY j.id LIMIT $2)
+      AND j.kind = ANY ($1) AND j.database IS NULL ORDER BY j.id LIMIT $2)
   UNION ALL
   (SELECT 'recover', o.id FROM sexton.orphan o WHERE o.kind = ANY ($1) LIMIT $2)
   UNION ALL
   (SELECT 'run', j.id FROM sexton.job j
     WHERE j.due_at <= pg_catalog.now() AND j.state = 'idle' AND j.invalid_reason IS NULL
-      AND j.validated_revision = j.revision AND j.kind = ANY ($1)
+      AND j.validated_revision = j.revision AND j.kind = ANY ($1) AND j.database IS NULL
       AND (j.paused_at IS NULL OR j.paused_until <= pg_catalog.now())
     ORDER BY j.due_at LIMIT $2))
 SELECT f.need, j.id, j.name, j.kind, j.params, j.lock_id, j.version, j.revision,
        j.schedule, j.time_zone, j.missed, extract(epoch FROM j.max_lateness)::float8 AS max_lateness,
        extract(epoch FROM j.jitter)::float8 AS jitter, extract(epoch FROM j.timeout)::float8 AS timeout,
        j.planned, j.plan_from, j.last_scheduled_at, j.occurrence, j.origin, j.attempt, j.priority,
-       j.search_path, j.target_name, j.target_oid, j.run_options, j.run_inputs, j.inputs,
+       j.search_path, j.target_name, j.target_oid, j.run_options, j.run_inputs, j.inputs, j.run_as,
        j.armed_revision IS NOT DISTINCT FROM j.revision AS armed
   FROM found f JOIN sexton.job j ON j.id = f.id
+ WHERE j.database IS NULL

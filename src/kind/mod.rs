@@ -17,7 +17,7 @@ pub mod vacuum;
 
 pub use context::{Options, RunContext};
 pub use describe::{Description, Nature, Param};
-pub use registry::{Kind, ParamError, Registered, Registry};
+pub use registry::{Kind, ParamError, Registered, Registry, Rights};
 pub use report::{ComeBack, Report, Stopped};
 pub use unfenced::{LockWait, Unfenced};
 pub use watch::Watch;

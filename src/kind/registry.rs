@@ -23,6 +23,12 @@ pub trait Kind: Send + Sync + 'static {
     /// The kind in its own words.
     fn describe(&self) -> Description;
 
+    /// By whose rights the work is done. A job with `run_as` of a kind that works by its replica's is invalid: it must
+    /// not run with other rights than its author meant.
+    fn rights(&self) -> Rights {
+        Rights::OfReplica
+    }
+
     /// What cannot be told from the shape of the params alone: ranges, combinations. Asked whenever a job is saved
     /// by `sexton apply`, and by a replica before a revision first runs. Must not do I/O.
     ///
@@ -46,6 +52,15 @@ pub trait Kind: Send + Sync + 'static {
         context: &mut RunContext,
         params: Self::Params,
     ) -> impl Future<Output = Result<Report, Stop>> + Send;
+}
+
+/// By whose rights a kind works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rights {
+    /// Those of the replica's login.
+    OfReplica,
+    /// Those of the job's `run_as`, where it has one.
+    OfJob,
 }
 
 /// What is wrong with a parameter.
@@ -98,6 +113,7 @@ fn read<P: DeserializeOwned>(params: &Value) -> Result<P, ParamError> {
 pub struct Registered {
     name: &'static str,
     description: Description,
+    rights: Rights,
     kind: Arc<dyn Erased>,
 }
 
@@ -110,6 +126,11 @@ impl Registered {
     /// The kind in its own words.
     pub fn describe(&self) -> Description {
         self.description
+    }
+
+    /// By whose rights it works.
+    pub fn rights(&self) -> Rights {
+        self.rights
     }
 
     /// Whether a job with these params could run, as far as can be told without a database.
@@ -139,7 +160,12 @@ impl Registry {
 
     /// Adds a kind, in place of one of the same name.
     pub fn add(&mut self, kind: impl Kind) -> &mut Self {
-        let registered = Registered { name: kind.name(), description: kind.describe(), kind: Arc::new(kind) };
+        let registered = Registered {
+            name: kind.name(),
+            description: kind.describe(),
+            rights: kind.rights(),
+            kind: Arc::new(kind),
+        };
         self.kinds.insert(registered.name, registered);
         self
     }

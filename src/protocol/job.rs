@@ -90,6 +90,7 @@ pub(crate) struct Job {
     pub(crate) run_options: Value,
     pub(crate) run_inputs: Value,
     pub(crate) inputs: Value,
+    pub(crate) run_as: Option<String>,
     pub(crate) armed: bool,
 }
 
@@ -133,6 +134,7 @@ impl Job {
             run_options: row.get("run_options"),
             run_inputs: row.get("run_inputs"),
             inputs: row.get("inputs"),
+            run_as: row.get("run_as"),
             armed: row.get("armed"),
         }
     }

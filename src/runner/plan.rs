@@ -13,7 +13,7 @@ use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
 use crate::{
-    kind::{ComeBack, Nature, Registry},
+    kind::{ComeBack, Nature, Registry, Rights},
     protocol::{
         control::{PlannedNext, Snapshot},
         finish::{Basis, Next},
@@ -124,6 +124,11 @@ fn decide(job: Job, now: Timestamp, circumstances: &Circumstances<'_>) -> Decisi
     };
     if let Err(error) = kind.check(&job.params) {
         return Decision::Reject(job, error.to_string());
+    }
+    if job.run_as.is_some() && kind.rights() == Rights::OfReplica {
+        let reason =
+            format!("run_as: the kind {} works by the rights of its replica (set run_as to NULL)", job.kind);
+        return Decision::Reject(job, reason);
     }
     let seed = Seed::new(circumstances.install_id, &job.candidate.job_name);
     let (schedule, missed) = match job.schedule.read(&seed) {

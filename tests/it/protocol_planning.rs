@@ -305,6 +305,26 @@ async fn a_job_of_an_unknown_kind_is_left_for_a_replica_that_knows_it() {
 }
 
 #[tokio::test]
+async fn a_job_in_another_database_is_left_and_one_with_other_rights_is_rejected() {
+    let db = Db::new().await;
+    for name in ["elsewhere", "as_another", "mine"] {
+        db.insert(name, "steps", "every 1h", json!({})).await;
+    }
+    db.execute(
+        "UPDATE sexton.job SET database = 'archive' WHERE name = 'elsewhere';
+         UPDATE sexton.job SET run_as = current_user WHERE name = 'as_another'",
+    )
+    .await;
+    let replica = Replica::start(&db);
+    db.until_job("mine", "planned").await;
+    db.until_job("as_another", "invalid_reason LIKE 'run_as: %'").await;
+    assert!(db.job::<bool>("elsewhere", "NOT planned AND invalid_reason IS NULL AND version = 0").await);
+    let why = "SELECT sexton.why('elsewhere') LIKE '%knows the database \"archive\"%'";
+    db.until("it is said why the job waits", why, &[]).await;
+    replica.drain().await;
+}
+
+#[tokio::test]
 async fn the_next_occurrence_is_later_than_the_last_whatever_a_replica_says() {
     let db = Db::new().await;
     let replica = hourly(&db, "once", "").await;

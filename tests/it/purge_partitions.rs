@@ -200,3 +200,22 @@ async fn a_lost_run_goes_on_with_the_next_partition() {
     assert_eq!(detail(&ran, "/partitions/0/name"), "public.p2");
     assert_eq!(world.number("SELECT min(n)::bigint FROM p").await, 400);
 }
+
+#[tokio::test]
+async fn a_drop_that_the_fence_refuses_is_taken_back() {
+    // The pause arrives after the DROP and before the fence: in the DROP's own transaction, so that it must be seen.
+    let world = World::new(&format!(
+        "{TABLE} CREATE FUNCTION interrupt() RETURNS event_trigger LANGUAGE plpgsql AS
+             $$ BEGIN PERFORM sexton.pause('j'); END $$;"
+    ))
+    .await;
+    world.job(params(json!({"walk": "partition"}))).await;
+    world.0.execute("CREATE EVENT TRIGGER interrupt ON sql_drop EXECUTE FUNCTION interrupt()").await;
+    let ran = run(&world).await;
+    assert_eq!(ran.rows, 0, "{ran:?}");
+    assert_eq!(partitions(&world).await, ["other", "p1", "p2", "p3"]);
+    assert_eq!(world.number("SELECT count(*) FROM p").await, 590);
+    world.0.execute("DROP EVENT TRIGGER interrupt").await;
+    let ran = run(&world).await;
+    assert_eq!((ran.state.as_str(), ran.rows), ("succeeded", 400), "{:?}", ran.error);
+}

@@ -98,9 +98,6 @@ fn permit(row: &Row, params: &Params) -> Result<(), Stop> {
     if row.get("protected") {
         return refused(format!("params.table: {name} is not the application's"), "name another".to_owned());
     }
-    if row.get::<_, Option<&str>>("run_as").is_some() {
-        return refused("run_as: a reset runs as its replica".to_owned(), "set run_as to NULL".to_owned());
-    }
     permit_roles(row, name, &column_names(params).join(", "))
 }
 

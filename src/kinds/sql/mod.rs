@@ -18,7 +18,7 @@ use self::{
     params::{Params, Repeat},
     trampoline::{Answer, Trampoline},
 };
-use crate::kind::{Description, Kind, Mode, Nature, ParamError, Report, RunContext, Stop, Stopped};
+use crate::kind::{Description, Kind, Mode, Nature, ParamError, Report, Rights, RunContext, Stop, Stopped};
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
@@ -41,6 +41,10 @@ impl Kind for Statement {
 
     fn name(&self) -> &'static str {
         "sql"
+    }
+
+    fn rights(&self) -> Rights {
+        Rights::OfJob
     }
 
     fn describe(&self) -> Description {

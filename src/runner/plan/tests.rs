@@ -85,6 +85,7 @@ fn job(id: i64, need: Need) -> Job {
         run_options: json!({}),
         run_inputs: json!({}),
         inputs: json!({}),
+        run_as: None,
         armed: true,
     }
 }
