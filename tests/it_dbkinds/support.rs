@@ -134,21 +134,8 @@ pub async fn own_server(settings: &[(&str, &str)]) -> Cluster {
     }
     let cluster = builder.start().await.unwrap();
     let session = open(&cluster.config("postgres")).await;
-    session.batch_execute("CREATE ROLE sexton_runner NOLOGIN").await.unwrap();
     cluster.create_database(TEMPLATE).await.unwrap();
-    let migrated = open(&cluster.config(TEMPLATE)).await;
-    for text in [
-        "CREATE SCHEMA sexton; CREATE TABLE sexton.schema_history (version int PRIMARY KEY, name text)",
-        include_str!("../../migrations/V1__tables.sql"),
-        include_str!("../../migrations/V2__protocol.sql"),
-        include_str!("../../migrations/V3__operate.sql"),
-        include_str!("../../migrations/V4__views.sql"),
-        "INSERT INTO sexton.schema_history SELECT n, n::text FROM generate_series(1, 4) AS n",
-        include_str!("../../sql/grants.sql"),
-    ] {
-        migrated.batch_execute(text).await.unwrap();
-    }
-    drop(migrated);
+    sexton::migrate(&cluster.config(TEMPLATE).into(), &Default::default(), |_| {}).await.unwrap();
     let used = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = $1)";
     while session.query_one(used, &[&TEMPLATE]).await.unwrap().get(0) {
         tokio::task::yield_now().await;

@@ -8,8 +8,8 @@ use std::time::Duration;
 use jiff::Timestamp;
 use tokio::time::Instant;
 
-use super::{interval::Limit, params::Params};
-use crate::kind::{Options, Stop, Stopped};
+use super::params::Params;
+use crate::kind::{Options, Stop, Stopped, interval::Limit};
 
 /// The budgets in force.
 #[derive(Clone, Copy, Debug)]

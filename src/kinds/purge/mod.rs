@@ -14,8 +14,6 @@ mod choose;
 mod cursor;
 mod guard;
 mod hold;
-mod inputs;
-mod interval;
 mod keep;
 mod kept;
 mod moment;
@@ -38,9 +36,9 @@ mod window;
 
 use serde_json::Value;
 
+pub use crate::kind::interval::{Limit, Retention};
 pub use age::AgeUnit;
 pub use hold::{Listed, Protect};
-pub use interval::{Limit, Retention};
 pub use keep::KeepLast;
 pub use own::RetentionQuery;
 pub use params::{CutoffFrom, OnReferenced, Pacing, Params, Straddling, WalkChoice};

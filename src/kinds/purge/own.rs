@@ -9,13 +9,12 @@ use tokio_postgres::types::Type;
 
 use super::{
     age::AgeType,
-    interval::Retention,
     kept::OwnRetention,
     params::{CutoffFrom, Params},
     statement::Quoted,
     target::{self, Facts, wrong},
 };
-use crate::kind::{ParamError, RunContext, Stop};
+use crate::kind::{ParamError, RunContext, Stop, interval::Retention};
 
 /// Tells the retention of each key.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

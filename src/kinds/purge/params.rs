@@ -2,16 +2,12 @@
 
 use serde::Deserialize;
 
-use super::{
-    age::AgeUnit,
-    hold::Protect,
+use super::{age::AgeUnit, hold::Protect, keep::KeepLast, own::RetentionQuery, window::Window};
+use crate::kind::{
+    Param, ParamError,
     inputs::{self, Piece},
     interval::{Limit, Retention},
-    keep::KeepLast,
-    own::RetentionQuery,
-    window::Window,
 };
-use crate::kind::{Param, ParamError};
 
 /// What a purge job is told. See `TABLE` for what each means.
 #[derive(Clone, Debug, Deserialize)]

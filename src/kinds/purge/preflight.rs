@@ -8,12 +8,11 @@ use jiff::Timestamp;
 use super::{
     age::AgeType,
     cursor::Cutoff,
-    interval::Retention,
     params::{CutoffFrom, Params},
     target::{Facts, ForeignKey, arm_again},
 };
 use crate::{
-    kind::{RunContext, Stop},
+    kind::{RunContext, Stop, interval::Retention},
     statements,
 };
 

@@ -12,13 +12,12 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::{
-    interval::Limit,
     params::{Pacing, Params},
     statement::{Quoted, Scope},
     walk::{Walk, failed},
 };
 use crate::{
-    kind::{RunContext, Stop, Stopped},
+    kind::{RunContext, Stop, Stopped, interval::Limit},
     statements,
 };
 

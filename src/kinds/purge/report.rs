@@ -14,7 +14,7 @@ use super::{
     window::Window,
 };
 use crate::{
-    kind::{ComeBack, Report, RunContext, Stop, Stopped},
+    kind::{ComeBack, Report, RunContext, Stop, Stopped, interval::Retention},
     statements,
 };
 
@@ -84,7 +84,7 @@ pub async fn of_run(
         "dry": false,
         "cutoff": cursor.cutoff.map(|cutoff| cutoff.at.to_string()),
         "retention": params.retention_text(),
-        "grace": params.grace.as_ref().map(super::interval::Retention::as_str),
+        "grace": params.grace.as_ref().map(Retention::as_str),
         "walk": cursor.walk(), "walk_why": cursor.why,
         "eligible_before": cursor.eligible, "eligible_counted": cursor.counted,
         "deleted": tally.deleted, "skipped_locked": tally.skipped_locked, "batches": tally.batches,
@@ -183,7 +183,7 @@ pub fn of_dry_run(params: &Params, scope: &Scope, found: Found) -> Report {
         "dry": true,
         "cutoff": found.cutoff.map(|at| at.to_string()),
         "retention": params.retention_text(),
-        "grace": params.grace.as_ref().map(super::interval::Retention::as_str),
+        "grace": params.grace.as_ref().map(Retention::as_str),
         "eligible": rows, "kept": found.kept, "holds": holds(scope), "table_rows": of, "oldest": oldest, "newest": newest,
         "walk": walk, "walk_why": why,
         "would_refuse": refusals, "missing_indexes": found.missing, "warnings": found.warnings,

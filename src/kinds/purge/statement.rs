@@ -13,10 +13,10 @@ use tokio_postgres::types::ToSql;
 use super::{
     age::AgeType,
     cursor::{Cutoff, Range},
-    inputs::{Input, Piece},
     kept::{Newest, OwnRetention},
     moment::Moment,
 };
+use crate::kind::inputs::{Input, Piece};
 
 /// SQL that stands for itself wherever it is put: quoted by the server, or in parentheses.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -362,7 +362,7 @@ pub(super) fn tells_an_age<'a>(sql: Sql<'a>, age: &Age) -> Sql<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::kinds::purge::{inputs, moment::Block};
+    use crate::{kind::inputs, kinds::purge::moment::Block};
 
     fn scope(predicate: &str) -> Scope {
         let tenant = Input::new("bigint", 7.into()).expect("a known type");

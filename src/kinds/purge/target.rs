@@ -4,21 +4,17 @@
 //! server, quoted. What is easy to get wrong: `by` may be the bare name of a column, however odd, or an expression; the
 //! bare name wins.
 
-use std::collections::BTreeMap;
-
 use tokio_postgres::{Row, types::Type};
 
 use super::{
     age::AgeType,
-    hold,
-    inputs::{self, Input, Piece},
-    keep, own,
+    hold, keep, own,
     params::{OnReferenced, Params},
     referenced,
     statement::{Age, Quoted, Scope},
 };
 use crate::{
-    kind::{RunContext, Stop},
+    kind::{RunContext, Stop, inputs, sql::is_about_the_text},
     statements,
 };
 
@@ -167,7 +163,7 @@ pub async fn scope(context: &mut RunContext, params: &Params, facts: &Facts) -> 
         Some(text) => inputs::cut(text).map_err(|message| wrong("where", message))?,
         None => Vec::new(),
     };
-    let inputs = declared(context, &predicate)?;
+    let inputs = inputs::declared(context, "where", &predicate)?;
     if let Some(text) = &params.yield_when {
         let ty = judged(context, &Scope::ask_probes(text), "yield_when", text).await?.0;
         if ty != Type::BOOL {
@@ -246,7 +242,7 @@ async fn judged(
     for probe in probes {
         let statement = match context.describe(probe).await {
             Ok(statement) => statement,
-            Err(Stop::Failed(error)) if error.sqlstate().is_some() => {
+            Err(Stop::Failed(error)) if is_about_the_text(&error) => {
                 return Err(wrong(name, format!("{error}, in: {}", text.trim())));
             }
             Err(stop) => return Err(stop),
@@ -256,28 +252,6 @@ async fn judged(
     let columns = described.as_ref().map(|statement| statement.columns()).unwrap_or_default();
     let [column] = columns else { return Err(wrong(name, "is not one expression".to_owned())) };
     Ok((column.type_().clone(), column.table_oid().zip(column.column_id())))
-}
-
-/// The values of the inputs that a predicate names, of their declared types.
-fn declared(context: &RunContext, predicate: &[Piece]) -> Result<BTreeMap<String, Input>, Stop> {
-    let mut inputs = BTreeMap::new();
-    for piece in predicate {
-        let Piece::Input(name) = piece else { continue };
-        let Some(declared) = context.input_types().get(name) else {
-            let reason = format!("params.where: :{name} is no declared input");
-            return Err(Stop::refused(reason, "declare it in the job's inputs, with its type"));
-        };
-        let Some(value) = context.inputs().get(name) else {
-            let reason = format!("input {name} has no value in this run");
-            let remedy = format!("sexton run-now {} --input {name}=VALUE", context.job());
-            return Err(Stop::refused(reason, remedy));
-        };
-        let input = Input::new(declared, value.clone()).map_err(|message| {
-            Stop::refused(format!("input {name}: {message}"), "declare it with one of these")
-        })?;
-        inputs.insert(name.clone(), input);
-    }
-    Ok(inputs)
 }
 
 /// What makes a job look its table up anew; saving it unchanged does not.
