@@ -129,8 +129,9 @@ pub async fn held_commit(server: &Server) -> Result<String> {
     if took > LEASE + Duration::from_secs(1) {
         return Err(format!("kill() took {took:.1?}").into());
     }
-    all_done(&world, SOON).await?;
+    // Its COMMITs are held for good, and it may well be the first to claim the job again: it would never get on.
     fleet.members[0].process.kill();
+    all_done(&world, SOON).await?;
     fleet.drain(SOON).await?;
     judge(&world, Some(&fleet))
         .await

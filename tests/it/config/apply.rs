@@ -308,7 +308,7 @@ table = "sessions"
       |
       = help: Create it first, or name its schema as well: schema.table.
 
-    error: job c: run_as: role "nobody_here" does not exist
+    error: job c: run_as: there is no role "nobody_here"
       --> sexton.toml:11:10
        |
     11 | run_as = "nobody_here"
