@@ -12,6 +12,7 @@ mod age;
 mod budget;
 mod choose;
 mod cursor;
+mod described;
 mod guard;
 mod hold;
 mod keep;
@@ -75,7 +76,7 @@ impl Kind for Purge {
         Description {
             summary: "Deletes the rows of a table that are older than a retention, in batches, each once.",
             nature: Nature::Destructive,
-            params: params::TABLE,
+            params: described::TABLE,
             example: "[jobs.audit-logs]\n\
                       schedule = \"daily 03:00\"\n\
                       \n\

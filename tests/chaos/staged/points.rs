@@ -46,6 +46,9 @@ async fn one_point(world: World, name: &'static str, action: &str) -> Result<()>
     world.verb("run_now", "job").await?;
     reached(&mut fleet, action).await.map_err(told)?;
     fleet.join(&world, 1, |setup| Setup { lease: Some(LEASE), ..setup }).await?;
+    // The job may be done already; a process that is told to end before it listens to signals just dies.
+    let up = "SELECT EXISTS (SELECT FROM sexton.replicas WHERE alive AND name = 'r1')";
+    world.until("the second replica is up", SOON, up, &[]).await.map_err(told)?;
     all_done(&world, SOON).await.map_err(told)?;
     fleet.drain(SOON).await.map_err(told)?;
     judge(&world, Some(&fleet)).await.map(drop).map_err(|error| told(error).into())
