@@ -327,7 +327,7 @@ impl Params {
 mod tests {
     use serde_json::json;
 
-    use super::{super::described::TABLE, *};
+    use super::super::described::TABLE;
     use crate::{kind::Registry, kinds::purge::Purge};
 
     fn problem(params: serde_json::Value) -> Option<String> {
