@@ -9,7 +9,7 @@ use super::{
     guard::Eligible,
     moment::{Block, Moment},
     pace::Unit,
-    params::{Pacing, Params, Straddling, WalkChoice},
+    params::{Params, Straddling, WalkChoice},
     partitions,
     statement::Scope,
     target::{Facts, ForeignKey},
@@ -23,10 +23,6 @@ use crate::{
 const FOLLOWS_HEAP: f64 = 0.9;
 /// One value with more rows than this is better met in the heap, where a batch can end within it.
 const COMMON_ROWS: f64 = 20_000.0;
-/// In full pacing, the heap is the quicker walk where at least one row in so many is eligible, even if ages follow it:
-/// finding the index walk's bounds costs more than reading the blocks that hold nothing (measured on 500,000 rows, half
-/// of them eligible: 0.95 against 0.77 of the speed of one single DELETE).
-const MANY: u64 = 4;
 /// Tables of fewer blocks than this are in memory anyway.
 const SMALL_BLOCKS: i64 = 1024;
 
@@ -110,9 +106,6 @@ pub async fn choose(
     match correlation {
         _ if blocks <= SMALL_BLOCKS => by_index(format!("small table, along {index}")),
         _ if few => by_index(format!("few rows are eligible, along {index}")),
-        _ if params.pacing == Pacing::Full && eligible.rows.saturating_mul(MANY) >= eligible.of => {
-            heap("much of the table is eligible, and pacing is full".to_owned())
-        }
         Some(correlation) if correlation.abs() >= FOLLOWS_HEAP => {
             by_index(format!("age follows the heap (correlation {correlation:.2}), along {index}"))
         }
