@@ -255,12 +255,14 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   failed boolean := p_outcome IN ('failed', 'timed_out', 'lost');
   failures int := j.failure_count + 1;
+  -- Who calls others does not call them for ever in vain.
+  pause_after int := coalesce(j.pause_after, CASE j.kind WHEN 'http' THEN 5 END);
 BEGIN
   IF failed THEN
     UPDATE sexton.job SET failure_count = failures WHERE id = j.id;
     PERFORM sexton.put_notice('failed', j, p_run,
       jsonb_build_object('outcome', p_outcome, 'error', p_error, 'failures', failures));
-    IF j.pause_after <= failures AND j.paused_at IS NULL THEN
+    IF pause_after <= failures AND j.paused_at IS NULL THEN
       UPDATE sexton.job SET paused_at = clock_timestamp(), paused_by = 'sexton',
              pause_reason = format('%s failures in a row', failures) WHERE id = j.id;
       PERFORM sexton.put_notice('paused_itself', j, p_run, jsonb_build_object('failures', failures));
