@@ -6,6 +6,7 @@
 
 mod context;
 mod describe;
+mod keep;
 mod need;
 mod registry;
 mod report;
