@@ -14,6 +14,7 @@ use sexton::{
         http::{Auth, Call, Class, Client, HostPattern, Method, Statuses, Target},
         secrets,
     },
+    runner::Runner,
     testing::{Occurrence, Ran},
 };
 
@@ -337,7 +338,7 @@ async fn a_call_is_dropped_while_nobody_else_can_have_the_job_yet() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     // The server itself ends the session 15 s after it last heard of it, and only then the lock is free.
-    let held = "SELECT sexton.lock_holder(lock_id) = holder_pid FROM sexton.job";
+    let held = "SELECT coalesce(sexton.lock_holder(lock_id) = holder_pid, false) FROM sexton.job";
     assert!(world.db.get::<bool>(held, &[]).await, "nobody can have begun the next call");
     assert_eq!(
         run.await.unwrap().unwrap().state,
@@ -345,4 +346,30 @@ async fn a_call_is_dropped_while_nobody_else_can_have_the_job_yet() {
         "it was lost, and is for the next attempt to settle"
     );
     assert_eq!(world.server.came().len(), 1);
+}
+
+#[tokio::test]
+async fn a_replica_that_drains_sees_its_call_through() {
+    let world = World::new().await;
+    world.db.insert("job", "http", json!({"url": world.server.url("/gate")})).await;
+    let runner = Runner::builder(world.db.config.clone())
+        .registry(Registry::with_builtins_and(&world.outside))
+        .drain_timeout(Duration::from_secs(60))
+        .build();
+    let shutdown = runner.shutdown();
+    let replica = tokio::spawn(runner.run());
+    world.db.until("it is planned", "SELECT planned FROM sexton.job").await;
+    world.db.execute("SELECT sexton.run_now('job')").await;
+    let known = Arc::clone(&world.server.known);
+    while !known.hanging.load(Ordering::Relaxed) {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    shutdown.drain();
+    // A call that was dropped would be so by the time that its caller looks again.
+    tokio::task::yield_now().await;
+    assert!(!known.abandoned.load(Ordering::Relaxed) && !replica.is_finished());
+    known.open.store(true, Ordering::Relaxed);
+    replica.await.unwrap().unwrap();
+    let states: Vec<String> = world.db.get("SELECT array_agg(state) FROM sexton.run", &[]).await;
+    assert_eq!((states, world.server.came().len()), (vec!["succeeded".to_owned()], 1));
 }

@@ -44,6 +44,8 @@ pub struct Known {
     /// The path `/hang` was asked for, and the caller went away.
     pub hanging: AtomicBool,
     pub abandoned: AtomicBool,
+    /// Lets `/gate` answer.
+    pub open: AtomicBool,
     port: AtomicUsize,
 }
 
@@ -110,6 +112,13 @@ async fn answer(State(known): State<Arc<Known>>, request: Request) -> Response<B
             let _gone = Gone(Arc::clone(&known));
             known.hanging.store(true, Ordering::Relaxed);
             std::future::pending().await
+        }
+        "/gate" => {
+            known.hanging.store(true, Ordering::Relaxed);
+            while !known.open.load(Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            plain(200, "through")
         }
         "/slow-body" => {
             let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"the beginning"))]);
