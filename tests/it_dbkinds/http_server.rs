@@ -211,13 +211,13 @@ fn decode(text: &str) -> Vec<u8> {
 fn encode(bytes: &[u8]) -> String {
     let mut bits: Vec<bool> =
         bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1)).collect();
-    while bits.len() % 6 != 0 {
+    while !bits.len().is_multiple_of(6) {
         bits.push(false);
     }
     let letter =
         |six: &[bool]| char::from(ALPHABET[six.iter().fold(0, |all, bit| all << 1 | usize::from(*bit))]);
     let mut text: String = bits.chunks(6).map(letter).collect();
-    while text.len() % 4 != 0 {
+    while !text.len().is_multiple_of(4) {
         text.push('=');
     }
     text
