@@ -84,15 +84,20 @@ DECLARE
   m sexton.meta;
   last sexton.run;
   stranger int;
+  workers int[];
   alive int;
 BEGIN
   SELECT * INTO STRICT m FROM sexton.meta;
   SELECT * INTO last FROM sexton.run r WHERE r.job_id = j.id AND r.state <> 'running' ORDER BY r.epoch DESC, r.version DESC LIMIT 1;
   SELECT count(*) INTO alive FROM sexton.replicas r WHERE r.alive AND j.kind = ANY (r.kinds);
   stranger := sexton.lock_holder(j.lock_id);
+  workers := sexton.worker_backends(j.worker_lock_id);
   RETURN CASE
     WHEN j.state = 'running' AND stranger IS NOT DISTINCT FROM j.holder_pid THEN
       format('It is running on %s since %s (attempt %s).', j.holder, (SELECT started_at FROM sexton.run WHERE id = j.run_id), j.attempt)
+    WHEN j.state = 'running' AND stranger IS NULL AND workers <> '{}' THEN
+      format('The session of its replica %s is gone; another takes over as soon as the backends that worked for the same run are gone too: %s.',
+             j.holder, array_to_string(workers, ', '))
     WHEN j.state = 'running' THEN
       format('Its replica %s is gone; %s', j.holder, CASE alive WHEN 0 THEN 'no other replica is alive to take over.' ELSE 'another takes over in a moment.' END)
     WHEN j.invalid_reason IS NOT NULL THEN format('It is invalid: %s.', rtrim(j.invalid_reason, '.'))
