@@ -33,7 +33,7 @@ use crate::{
 
 /// How often a run that is busy elsewhere shows the server that it lives. The server ends a session that is idle
 /// for 15 s (protocol.md, "Sessions").
-pub(super) const PING_EVERY: Duration = Duration::from_secs(5);
+const PING_EVERY: Duration = Duration::from_secs(5);
 /// A run whose last good ping started longer ago than this no longer trusts its session.
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 

@@ -22,7 +22,7 @@ pub use registry::{Kind, ParamError, Registered, Registry, Rights};
 pub use report::{ComeBack, Report, Stopped};
 pub use unfenced::{LockWait, Unfenced};
 pub use watch::Watch;
-pub use workers::Worked;
+pub use workers::{PartWork, Worked};
 
 pub use crate::protocol::fence::{Batch, FencedTransaction, Undone};
 pub use crate::protocol::run::{Mode, Stop, StopReason};

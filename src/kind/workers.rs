@@ -7,6 +7,7 @@
 
 use std::{
     collections::{BTreeMap, VecDeque},
+    future::Future,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -16,10 +17,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{
-    Options, RunContext, Stop,
-    context::{PING_EVERY, to_json},
-};
+use super::{Options, RunContext, Stop, context::to_json};
 use crate::{
     error::{Error, ErrorKind},
     protocol::{
@@ -29,9 +27,27 @@ use crate::{
     },
 };
 
+/// How often the run's own session is asked whether the run must stop. Oftener than the lease needs: until it is found to
+/// be gone, its workers keep others from taking over.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 /// How long the other workers may take to come to a batch border once one of them, or the run, has to stop. What they
 /// still do then is cancelled.
 const STOP_WITHIN: Duration = Duration::from_secs(2);
+
+/// What is to be done for each part: a trait and no closure, since what it borrows must live in several futures at once.
+pub trait PartWork: Sync {
+    /// What came of a part.
+    type Done: Send;
+
+    /// Works on one part, in batches, from its cursor on. `context` is the part's: see [`RunContext::in_parts`].
+    ///
+    /// # Errors
+    /// As [`Kind::run`](super::Kind::run); they end the whole run.
+    ///
+    /// # Cancel safety
+    /// The future is dropped when the run ends before it does. Nothing that was not committed by then takes effect.
+    fn work(&self, context: &mut RunContext) -> impl Future<Output = Result<Self::Done, Stop>> + Send;
+}
 
 /// What workers did.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +86,8 @@ impl RunContext {
         self.held.split(cursors).await
     }
 
-    /// Has workers work on all parts, at most `workers` (at least 1) at a time, and waits for all of them. `work` is
-    /// called for each part, those that an earlier attempt finished included, with a context for the part: the session is
+    /// Has workers do `work` on all parts, at most `workers` (at least 1) at a time, and waits for all of them. It is done
+    /// for each part, those that an earlier attempt finished included, with a context for the part: the session is
     /// a worker's own, with the settings of the run session, and [`RunContext::cursor`], `batch`, `begin` and the rest
     /// are the part's. A worker whose part is done takes the next one that nobody has.
     ///
@@ -85,16 +101,12 @@ impl RunContext {
     /// # Cancel safety
     /// Dropping the future cancels what the workers' sessions execute, and closes them. What they committed stays, with
     /// the cursors; the run is over on this replica.
-    pub async fn in_parts<T>(
-        &mut self,
-        workers: u16,
-        work: impl AsyncFn(&mut RunContext) -> Result<T, Stop>,
-    ) -> Result<Worked<T>, Stop> {
+    pub async fn in_parts<W: PartWork>(&mut self, workers: u16, work: &W) -> Result<Worked<W::Done>, Stop> {
         self.stop_if_draining()?;
         self.not_in_a_worker("have workers")?;
         let team = Team::of(self);
         let most = usize::from(workers.max(1)).min(self.parts().max(1));
-        let hands: FuturesUnordered<_> = (0..most).map(|_| team.hand(&work)).collect();
+        let hands: FuturesUnordered<_> = (0..most).map(|_| team.hand(work)).collect();
         let over = CancellationToken::new();
         let worked = async {
             let worked = team.all(hands).await;
@@ -116,7 +128,7 @@ impl RunContext {
             tokio::select! {
                 biased;
                 () = over.cancelled() => return Ok(()),
-                () = tokio::time::sleep(PING_EVERY) => {}
+                () = tokio::time::sleep(ASK_EVERY) => {}
             }
             let alive = self.ping().await;
             if alive.is_err() {
@@ -203,7 +215,7 @@ impl Team {
     }
 
     /// One worker: a session, and parts as long as there are any.
-    async fn hand<T>(&self, work: &impl AsyncFn(&mut RunContext) -> Result<T, Stop>) -> Result<Hand<T>, Stop> {
+    async fn hand<W: PartWork>(&self, work: &W) -> Result<Hand<W::Done>, Stop> {
         let held = match self.crew.join().await {
             Ok(held) => held,
             Err(stop @ Stop::Unhealthy(_)) => return Ok(Hand::Missing(stop)),
@@ -214,7 +226,7 @@ impl Team {
         let ended = loop {
             let Some((number, part)) = locked(&self.open).pop_front() else { break Ok(()) };
             context.held.take_part(number, part);
-            let answer = work(&mut context).await;
+            let answer = work.work(&mut context).await;
             locked(&self.reached).insert(number, context.held.part_done());
             match answer {
                 Ok(answer) => done.push((number, answer)),

@@ -116,7 +116,8 @@ impl Held {
         let (job, version, run) = (self.claim().job_id, self.claim().version, self.claim().run_id);
         let all = Value::Array(cursors.clone());
         self.query(statements::SPLIT, &[&job, &version, &run, &all]).await?;
-        self.parts = (1..).zip(cursors.into_iter().map(|cursor| Part { cursor: Some(cursor), seq: 0 })).collect();
+        self.parts =
+            (1..).zip(cursors.into_iter().map(|cursor| Part { cursor: Some(cursor), seq: 0 })).collect();
         Ok(())
     }
 
