@@ -67,5 +67,8 @@ mod purge_partitions;
 // When a purge steps back, and for whom.
 mod purge_pressure;
 
+// Purges with several workers.
+mod purge_workers;
+
 // A database and a job for each test of the purge.
 mod purge_support;
