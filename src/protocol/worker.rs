@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::{
     claim::Claim,
     connect::{Canceler, Connector},
-    fence::{Held, Transaction},
+    fence::{Commits, Held, Transaction},
     run::{Stop, StopReason},
     session::{RunSession, Settings},
 };
@@ -47,6 +47,7 @@ pub(crate) struct Part {
 pub(crate) struct Crew {
     connector: Connector,
     claim: Claim,
+    commits: Commits,
 }
 
 /// Ends what the server does for a worker that is dropped in the middle of it.
@@ -91,7 +92,7 @@ impl Crew {
             return Err(Stop::Fenced(StopReason::parse(&reason)));
         }
         let cancel = CancelOnDrop(Some(session.canceler().clone()));
-        Ok(Held::of_worker(self.claim.for_worker(), session, cancel))
+        Ok(Held::of_worker(self.claim.for_worker(), session, self.commits, cancel))
     }
 }
 
@@ -123,7 +124,7 @@ impl Held {
 
     /// What opens sessions for workers.
     pub(crate) fn crew(&self, connector: Connector) -> Crew {
-        Crew { connector, claim: self.claim().for_worker() }
+        Crew { connector, claim: self.claim().for_worker(), commits: self.commits }
     }
 
     /// Lets a worker go on with this part.
