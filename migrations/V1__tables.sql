@@ -254,6 +254,7 @@ CREATE TABLE sexton.run (
   replica_id  uuid   NOT NULL,
   holder      text   NOT NULL,
   backend_pid int    NOT NULL,
+  worker_pids int[]  NOT NULL DEFAULT '{}',
   program     text   NOT NULL,
   resources   jsonb  NOT NULL DEFAULT '[]',
   state       text   NOT NULL CHECK (state IN ('running', 'succeeded', 'failed', 'timed_out', 'cancelled',
@@ -299,6 +300,7 @@ COMMENT ON COLUMN sexton.run.inputs IS 'The inputs of this occurrence.';
 COMMENT ON COLUMN sexton.run.replica_id IS 'The replica that ran it.';
 COMMENT ON COLUMN sexton.run.holder IS 'The same for people.';
 COMMENT ON COLUMN sexton.run.backend_pid IS 'Backend of its run session.';
+COMMENT ON COLUMN sexton.run.worker_pids IS 'Backends of the worker sessions that joined it, those that are gone among them.';
 COMMENT ON COLUMN sexton.run.program IS 'The program''s version and that of its time zone data.';
 COMMENT ON COLUMN sexton.run.resources IS 'The resources that it held, or was holding when it was lost.';
 COMMENT ON COLUMN sexton.run.state IS 'running, or its outcome.';

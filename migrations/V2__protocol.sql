@@ -467,6 +467,8 @@ BEGIN
   stop := sexton.ping(p_job, p_version, p_run);
   IF stop IS NOT NULL THEN
     PERFORM pg_advisory_unlock_shared(class, key);
+  ELSE
+    UPDATE sexton.run SET worker_pids = worker_pids || pg_backend_pid() WHERE id = p_run AND state = 'running';
   END IF;
   RETURN stop;
 END $$;

@@ -264,6 +264,8 @@ impl Team {
                     parts.extend(done);
                 }
                 Some(Ok(Hand::Missing(stop))) => missing = Some(stop),
+                // The replica shuts down, and each comes to its batch border in its own time.
+                Some(Err(Stop::Drained)) => _ = first.get_or_insert(Stop::Drained),
                 Some(Err(stop)) => {
                     first.get_or_insert(stop);
                     self.halt();

@@ -141,6 +141,32 @@ fn occurrence(db: &Db, workers: u16) -> Occurrence {
     Occurrence::of("job", db.config.clone()).registry(registry(workers))
 }
 
+#[tokio::test]
+async fn terminate_holder_ends_its_workers_too_and_no_stranger() {
+    let db = Db::new().await;
+    // The schema's owner may end sessions of roles that it is a member of, and no superuser's.
+    let login: String = db.get("SELECT 'ended_in_' || current_database()", &[]).await;
+    db.execute(&format!("CREATE ROLE {login} LOGIN IN ROLE sexton_runner; GRANT {login} TO sexton_owner"))
+        .await;
+    db.due("job").await;
+    let answer = Hand::try_claim_on(db.session_as(&login).await, "job", Nature::Database).await;
+    let hand = answer.hand.unwrap();
+    split_again(&hand).await.unwrap();
+    let worker = Worker::join_on(db.session_as(&login).await, &hand, 1).await.unwrap();
+    let stranger = db.session().await;
+    let key = "SELECT pg_try_advisory_lock_shared(lock_class, worker_lock_id) FROM sexton.meta, sexton.job";
+    assert!(stranger.query_one(key, &[]).await.unwrap().get::<_, bool>(0));
+    db.verb("kill", "job").await;
+    assert_eq!(db.verb("terminate_holder", "job").await, "true");
+    for client in [&worker.client, &hand.client] {
+        client.query_one("SELECT 1", &[]).await.expect_err("its session was ended");
+    }
+    let left = "SELECT cardinality(sexton.worker_backends(worker_lock_id)) = 1 FROM sexton.job";
+    db.until("the worker is gone", left, &[]).await;
+    assert_eq!(db.verb("terminate_holder", "job").await, "false", "the stranger's is not ours to end");
+    stranger.query_one("SELECT 1", &[]).await.unwrap();
+}
+
 /// Each step of each part took effect once, and the runs say just that.
 async fn assert_exact(db: &Db, parts: i32, steps: i32) {
     let exact = "SELECT count(*) = $1::int * $2::int AND count(DISTINCT step) = count(*)
@@ -304,7 +330,11 @@ struct Worker<'a> {
 impl Worker<'_> {
     /// Joins, or says why not.
     async fn join<'a>(db: &Db, hand: &'a Hand, part: i32) -> Result<Worker<'a>, String> {
-        let client = db.session().await;
+        Self::join_on(db.session().await, hand, part).await
+    }
+
+    /// The same on this session.
+    async fn join_on(client: Client, hand: &Hand, part: i32) -> Result<Worker<'_>, String> {
         let row = client.query_one(text("join_run"), &[&hand.job, &hand.version, &hand.run]).await.unwrap();
         match row.get::<_, Option<String>>(0) {
             None => Ok(Worker { client, hand, part }),
