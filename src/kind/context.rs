@@ -1,6 +1,13 @@
 //! What a run is given: what it is for, and the only ways to act.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -45,6 +52,9 @@ pub struct Options {
     pub force: Option<bool>,
 }
 
+/// After how many batches, of all its sessions, a test wants to lose the run.
+pub(crate) type BatchesLeft = Option<Arc<AtomicU64>>;
+
 /// What a run is for and by which it acts. Owned by the runner, lent to the kind.
 pub struct RunContext {
     pub(crate) held: Held,
@@ -57,7 +67,7 @@ pub struct RunContext {
     pub(crate) now: Timestamp,
     /// When the job's `timeout` is over; `None` if never.
     pub(crate) ends: Option<Instant>,
-    pub(crate) batches_left: Option<u64>,
+    pub(crate) batches_left: BatchesLeft,
 }
 
 impl RunContext {
@@ -291,7 +301,7 @@ impl RunContext {
     /// Whatever becomes of this replica, the resource is free again with its session.
     ///
     /// # Errors
-    /// [`Stop::Failed`] if another held it all the time; otherwise those of `work`.
+    /// [`Stop::Failed`] if another held it all the time, and in a worker; otherwise those of `work`.
     ///
     /// # Cancel safety
     /// As [`RunContext::query`].
@@ -301,6 +311,7 @@ impl RunContext {
         patience: Duration,
         work: impl AsyncFnOnce(&mut RunContext) -> Result<T, Stop>,
     ) -> Result<T, Stop> {
+        self.not_in_a_worker("take a resource")?;
         let deadline = Instant::now() + patience;
         let resource = loop {
             if let Some(resource) = self.held.take_resource(name).await? {
@@ -318,13 +329,12 @@ impl RunContext {
     }
 
     /// Also loses the run here where a test wants that.
-    fn stop_before_batch(&mut self) -> Result<(), Stop> {
-        match &mut self.batches_left {
-            Some(0) => {
+    pub(super) fn stop_before_batch(&mut self) -> Result<(), Stop> {
+        if let Some(left) = &self.batches_left {
+            let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            if taken.is_err() {
                 return Err(Stop::Lost(Error::new(ErrorKind::Unreachable, "lost, as the test wanted")));
             }
-            Some(left) => *left -= 1,
-            None => {}
         }
         self.stop_if_draining()
     }
@@ -334,7 +344,7 @@ impl RunContext {
     }
 }
 
-fn to_json(value: &impl Serialize) -> Result<Value, Stop> {
+pub(super) fn to_json(value: &impl Serialize) -> Result<Value, Stop> {
     serde_json::to_value(value).map_err(|cause| {
         Stop::Failed(Error::new(ErrorKind::Invalid, "cannot be stored as JSON").caused_by(cause))
     })
