@@ -95,6 +95,7 @@ statements! {
     PURGE_WAL = "purge_wal";
     READ_DEFINITIONS = "read_definitions";
     REJECT = "reject";
+    REPLICA_KNOWS = "replica_knows";
     REPLICA_START = "replica_start";
     REQUESTED = "requested";
     RESET_CUTOFF = "reset_cutoff";

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    future::Future,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,6 +12,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use tokio::time::Instant;
 use tokio_postgres::{
     Row, Statement,
     types::{ToSql, Type},
@@ -30,12 +30,6 @@ use crate::{
         watch::Watcher,
     },
 };
-
-/// How often a run that is busy elsewhere shows the server that it lives. The server ends a session that is idle
-/// for 15 s (protocol.md, "Sessions").
-const PING_EVERY: Duration = Duration::from_secs(5);
-/// A run whose last good ping started longer ago than this no longer trusts its session.
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Options that hold for one occurrence alone: those of `sexton.run_now(job, options)`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,7 +66,7 @@ pub struct RunContext {
     pub(crate) input_types: BTreeMap<String, String>,
     pub(crate) now: Timestamp,
     /// When the job's `timeout` is over; `None` if never.
-    pub(crate) ends: Option<tokio::time::Instant>,
+    pub(crate) ends: Option<Instant>,
     pub(crate) batches_left: BatchesLeft,
 }
 
@@ -291,52 +285,6 @@ impl RunContext {
         transaction.commit(0, cursor).await
     }
 
-    /// Waits between batches, keeping the session alive; ends early with an error when the run must stop.
-    ///
-    /// # Errors
-    /// As [`RunContext::batch`].
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn rest(&mut self, time: Duration) -> Result<(), Stop> {
-        self.keep_while(tokio::time::sleep(time)).await
-    }
-
-    /// Does something outside the database, keeping the session alive meanwhile. No transaction is open then.
-    ///
-    /// # Errors
-    /// [`Stop::Fenced`], [`Stop::Drained`] or [`Stop::Lost`] as soon as the run must stop: the work is dropped.
-    ///
-    /// # Cancel safety
-    /// That of `work`.
-    pub async fn keep_while<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
-        let drain = self.drain.clone();
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                () = drain.cancelled() => return Err(Stop::Drained),
-                done = &mut work => return Ok(done),
-                () = tokio::time::sleep(PING_EVERY) => {}
-            }
-            self.ping().await?;
-        }
-    }
-
-    /// Asks whether the run still holds its job.
-    ///
-    /// # Errors
-    /// [`Stop::Fenced`] if it does not, [`Stop::Lost`] if there is no answer within 10 s.
-    ///
-    /// # Cancel safety
-    /// As [`RunContext::query`].
-    pub async fn ping(&mut self) -> Result<(), Stop> {
-        match tokio::time::timeout(PING_TIMEOUT, self.held.ping()).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Stop::Lost(Error::new(ErrorKind::Unreachable, "the run session does not answer"))),
-        }
-    }
-
     /// Says how far the run is, for people: `sexton watch` shows it.
     ///
     /// # Errors
@@ -364,12 +312,12 @@ impl RunContext {
         work: impl AsyncFnOnce(&mut RunContext) -> Result<T, Stop>,
     ) -> Result<T, Stop> {
         self.not_in_a_worker("take a resource")?;
-        let deadline = tokio::time::Instant::now() + patience;
+        let deadline = Instant::now() + patience;
         let resource = loop {
             if let Some(resource) = self.held.take_resource(name).await? {
                 break resource;
             }
-            if tokio::time::Instant::now() >= deadline {
+            if Instant::now() >= deadline {
                 let message = format!("resource {name} was held by another for all of {patience:?}");
                 return Err(Stop::Failed(Error::new(ErrorKind::Refused, message)));
             }
