@@ -362,11 +362,15 @@ CREATE TABLE sexton.audit (
   job_id   bigint,
   job_name text,
   run_id   uuid,
-  detail   jsonb NOT NULL DEFAULT '{}'
+  detail   jsonb NOT NULL DEFAULT '{}',
+  owner      text,
+  noticed_at timestamptz
 );
 CREATE INDEX audit_at ON sexton.audit (at);
+CREATE INDEX audit_to_notice ON sexton.audit (job_id, owner) WHERE owner IS NOT NULL AND noticed_at IS NULL;
 COMMENT ON TABLE  sexton.audit IS 'Who did what: every verb of a person, every edit of a definition, and what runs note of their own changes.';
 COMMENT ON INDEX  sexton.audit_at IS 'By time, and its pruning.';
+COMMENT ON INDEX  sexton.audit_to_notice IS 'Changes whose owner is still to be told.';
 COMMENT ON COLUMN sexton.audit.id IS 'Order of entry.';
 COMMENT ON COLUMN sexton.audit.at IS 'When.';
 COMMENT ON COLUMN sexton.audit.actor IS 'The login role, or the name that a trusted front end set as sexton.actor.';
@@ -374,7 +378,9 @@ COMMENT ON COLUMN sexton.audit.verb IS 'What was done.';
 COMMENT ON COLUMN sexton.audit.job_id IS 'To which job.';
 COMMENT ON COLUMN sexton.audit.job_name IS 'Its name then.';
 COMMENT ON COLUMN sexton.audit.run_id IS 'To or by which run.';
-COMMENT ON COLUMN sexton.audit.detail IS 'With what arguments.';
+COMMENT ON COLUMN sexton.audit.detail IS 'With what arguments; of a change by a run: table, key of the row, and what was removed.';
+COMMENT ON COLUMN sexton.audit.owner IS 'Whose row a run changed, if its owner is to be told.';
+COMMENT ON COLUMN sexton.audit.noticed_at IS 'When the notice about it was written.';
 
 CREATE TABLE sexton.notice (
   id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -390,7 +396,7 @@ COMMENT ON TABLE  sexton.notice IS 'What people should hear of: written in the t
 COMMENT ON INDEX  sexton.notice_at IS 'By time, and its pruning.';
 COMMENT ON COLUMN sexton.notice.id IS 'Order of entry.';
 COMMENT ON COLUMN sexton.notice.at IS 'When.';
-COMMENT ON COLUMN sexton.notice.event IS 'failed, refused, recovered, paused_itself, adopt_needed.';
+COMMENT ON COLUMN sexton.notice.event IS 'failed, refused, recovered, paused_itself, adopt_needed, changed.';
 COMMENT ON COLUMN sexton.notice.job_id IS 'About which job.';
 COMMENT ON COLUMN sexton.notice.job_name IS 'Its name then.';
 COMMENT ON COLUMN sexton.notice.run_id IS 'About which run.';

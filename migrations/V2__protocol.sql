@@ -455,6 +455,39 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   UPDATE sexton.run SET progress = p_progress WHERE id = p_run AND state = 'running' $$;
 COMMENT ON FUNCTION sexton.note_progress(uuid, jsonb) IS 'What a run says of itself on the way; for people, not for the protocol.';
 
+-- What a run notes of its own changes, called within the batch that makes them, so that both commit or neither.
+CREATE FUNCTION sexton.note_changes(p_run uuid, p_changes jsonb) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  WITH noted AS (
+    INSERT INTO sexton.audit (actor, verb, job_id, job_name, run_id, owner, detail)
+    SELECT sexton.actor(), 'change', r.job_id, r.job_name, r.id, c.change ->> 'owner', c.change - 'owner'
+      FROM sexton.run r CROSS JOIN LATERAL jsonb_array_elements(p_changes) WITH ORDINALITY AS c(change, ord)
+     WHERE r.id = p_run AND r.state = 'running'
+     ORDER BY c.ord
+    RETURNING 1)
+  SELECT count(*) FROM noted $$;
+COMMENT ON FUNCTION sexton.note_changes(uuid, jsonb) IS
+  'Writes an audit row for each change of a running run: objects with table, key, removed, and owner where one is to be told. Returns how many.';
+
+CREATE FUNCTION sexton.note_owner(p_run uuid, p_owner text, p_recipients jsonb) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  WITH changed AS (
+    UPDATE sexton.audit a SET noticed_at = clock_timestamp()
+      FROM sexton.run r
+     WHERE r.id = p_run AND r.state = 'running' AND a.job_id = r.job_id AND a.owner = p_owner AND a.noticed_at IS NULL
+    RETURNING a.id, a.detail, r.job_id, r.job_name
+  ), counted AS (
+    SELECT job_id, job_name, count(*) AS changes FROM changed GROUP BY job_id, job_name
+  )
+  INSERT INTO sexton.notice (event, job_id, job_name, run_id, payload)
+  SELECT 'changed', c.job_id, c.job_name, p_run, jsonb_build_object(
+           'owner', p_owner, 'recipients', coalesce(p_recipients, '[]'), 'rows', c.changes,
+           'changes', (SELECT jsonb_agg(f.detail ORDER BY f.id) FROM (SELECT id, detail FROM changed ORDER BY id LIMIT 100) f))
+    FROM counted c
+  RETURNING id $$;
+COMMENT ON FUNCTION sexton.note_owner(uuid, text, jsonb) IS
+  'Writes one notice to an owner about all changes of a job that he or she was not told of, with the first hundred of them. NULL if there are none.';
+
 -- ---------------------------------------------------------------------------------------------------------
 -- Finish
 -- ---------------------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ BEGIN
       sexton.claim(bigint, bigint, uuid, uuid, text, text, boolean, boolean),
       sexton.fence(bigint, bigint, uuid, int, bigint, bigint, jsonb),
       sexton.finish(bigint, bigint, uuid, text, text, jsonb, bigint, interval, text, text, timestamptz, timestamptz, bigint, timestamptz),
-      sexton.note_progress(uuid, jsonb), sexton.note_resources(uuid, jsonb), sexton.resource_lock(text),
+      sexton.note_progress(uuid, jsonb), sexton.note_changes(uuid, jsonb), sexton.note_owner(uuid, text, jsonb), sexton.note_resources(uuid, jsonb), sexton.resource_lock(text),
       sexton.plan(bigint, bigint, text, text, timestamptz, timestamptz, bigint),
       sexton.skip(bigint, bigint, text, text, timestamptz, timestamptz, bigint),
       sexton.accept(bigint, bigint), sexton.reject(bigint, bigint, text, text, text),

@@ -45,6 +45,7 @@ impl Registry {
         let mut registry = Registry::new();
         registry
             .add(kinds::purge::Purge)
+            .add(kinds::references::References)
             .add(kinds::reset::Reset)
             .add(kinds::sql::Statement)
             .add(kinds::upkeep::Upkeep);

@@ -12,6 +12,7 @@ mod unfenced;
 mod watch;
 pub mod inputs;
 pub mod interval;
+pub mod pace;
 pub mod sql;
 pub mod vacuum;
 

@@ -1,6 +1,7 @@
 //! The built-in kinds. Each uses only what a user's own crate could: `crate::kind`, and its statements.
 
 pub mod purge;
+pub mod references;
 pub mod reset;
 pub mod sql;
 pub mod upkeep;

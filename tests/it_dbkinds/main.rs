@@ -10,6 +10,10 @@ mod support;
 // What kinds say of themselves: examples validate, documentation says the same.
 mod descriptions;
 
+// References that dangle or expired: an oracle, concurrent appends, owners.
+mod references;
+mod references_oracle;
+
 // Rows stuck in a state.
 mod reset;
 
