@@ -83,7 +83,7 @@ async fn check(case: Case) {
             format!("CASE WHEN jsonb_typeof($2) = 'array' THEN ARRAY(SELECT e::{ty} FROM jsonb_array_elements_text($2) WITH ORDINALITY u(e, o) ORDER BY o) END"),
             "to_jsonb(list)",
         ),
-        Shape::Json | Shape::Objects => ("jsonb".to_owned(), "nullif($2, 'null')".to_owned(), "list"),
+        Shape::Json | Shape::Objects => ("jsonb".to_owned(), "nullif($2::jsonb, 'null')".to_owned(), "list"),
     };
     db.execute(&format!("CREATE TABLE t (id int PRIMARY KEY, list {ty})")).await;
     for (id, list) in (1_i32..).zip(&case.rows) {
