@@ -94,6 +94,7 @@ statements! {
     READ_DEFINITIONS = "read_definitions";
     REFERENCES_TARGET = "references_target";
     REJECT = "reject";
+    REPLICA_KNOWS = "replica_knows";
     REPLICA_START = "replica_start";
     REQUESTED = "requested";
     RESET_CUTOFF = "reset_cutoff";
