@@ -58,6 +58,8 @@ impl Registry {
             .add(kinds::reset::Reset)
             .add(kinds::sql::Statement)
             .add(kinds::upkeep::Upkeep);
+        #[cfg(feature = "command")]
+        registry.add(kinds::command::Commands::new(outside.clone()));
         registry
     }
 }

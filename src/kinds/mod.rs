@@ -1,5 +1,7 @@
 //! The built-in kinds. Each uses only what a user's own crate could: `crate::kind`, and its statements.
 
+#[cfg(feature = "command")]
+pub mod command;
 pub mod purge;
 pub mod references;
 pub mod reset;

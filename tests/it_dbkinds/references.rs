@@ -48,9 +48,11 @@ async fn run(db: &Db, params: Value) -> Ran {
     db.run("mend").await
 }
 
-const MEMBERS: &str = r#"SELECT string_agg(id || ':' || coalesce("the members"::text, '-'), ' ' ORDER BY id) FROM "Te ams""#;
+const MEMBERS: &str =
+    r#"SELECT string_agg(id || ':' || coalesce("the members"::text, '-'), ' ' ORDER BY id) FROM "Te ams""#;
 const SETTINGS: &str = r#"SELECT jsonb_object_agg(id, settings) FROM "Te ams""#;
-const LEADS: &str = r#"SELECT string_agg(id || ':' || coalesce(lead::text, '-'), ' ' ORDER BY id) FROM "Te ams""#;
+const LEADS: &str =
+    r#"SELECT string_agg(id || ':' || coalesce(lead::text, '-'), ' ' ORDER BY id) FROM "Te ams""#;
 
 #[tokio::test]
 async fn one_pass_removes_what_dangles_and_a_second_changes_nothing() {
@@ -61,7 +63,8 @@ async fn one_pass_removes_what_dangles_and_a_second_changes_nothing() {
     params["recipients"] = json!("SELECT mail FROM admins WHERE team = :owner");
     params["batch"] = json!(2);
     armed(&db, "mend", params).await;
-    let untouched = r#"SELECT string_agg(id || ' ' || xmin::text, ',' ORDER BY id) FROM "Te ams" WHERE id NOT IN (1, 5)"#;
+    let untouched =
+        r#"SELECT string_agg(id || ' ' || xmin::text, ',' ORDER BY id) FROM "Te ams" WHERE id NOT IN (1, 5)"#;
     let before: String = db.get(untouched, &[]).await;
     let ran = db.run("mend").await;
     assert_eq!((ran.state.as_str(), ran.mode.as_str(), ran.rows), ("succeeded", "real", 2), "{ran:?}");
@@ -76,22 +79,28 @@ async fn one_pass_removes_what_dangles_and_a_second_changes_nothing() {
     let edited = r#"SELECT bool_and((editor = 'maintenance' AND "at" > (now() AT TIME ZONE 'UTC') - interval '1 hour')
                       IS NOT DISTINCT FROM CASE WHEN id IN (1, 5) THEN true END) FROM "Te ams""#;
     assert!(db.get::<bool>(edited, &[]).await);
-    let audit = "SELECT jsonb_agg(detail ORDER BY id) FROM sexton.audit WHERE verb = 'change' AND job_name = 'mend'";
+    let audit =
+        "SELECT jsonb_agg(detail ORDER BY id) FROM sexton.audit WHERE verb = 'change' AND job_name = 'mend'";
     let expected = json!([
         {"table": "public.\"Te ams\"", "key": {"id": 1}, "deleted": false,
          "removed": {"the members": [99, 99], "settings": [{"id": 77}]}},
         {"table": "public.\"Te ams\"", "key": {"id": 5}, "deleted": false,
          "removed": {"the members": [99, 98], "settings": [{"id": 97, "name": "gone"}]}}]);
     assert_eq!(db.get::<Value>(audit, &[]).await, expected);
-    let notices = "SELECT jsonb_agg(payload - 'changes' ORDER BY id) FROM sexton.notice WHERE event = 'changed'";
+    let notices =
+        "SELECT jsonb_agg(payload - 'changes' ORDER BY id) FROM sexton.notice WHERE event = 'changed'";
     let told = json!([{"owner": "1", "rows": 1, "recipients": ["a@example.org", "b@example.org"]},
                       {"owner": "5", "rows": 1, "recipients": []}]);
     assert_eq!(db.get::<Value>(notices, &[]).await, told);
 
-    let written: String = db.get(r#"SELECT string_agg(xmin::text, ',' ORDER BY id) FROM "Te ams""#, &[]).await;
+    let written: String =
+        db.get(r#"SELECT string_agg(xmin::text, ',' ORDER BY id) FROM "Te ams""#, &[]).await;
     let again = db.run("mend").await;
     assert_eq!((again.state.as_str(), again.rows, detail(&again, "owners")), ("succeeded", 0, &json!(0)));
-    assert_eq!(db.get::<String>(r#"SELECT string_agg(xmin::text, ',' ORDER BY id) FROM "Te ams""#, &[]).await, written);
+    assert_eq!(
+        db.get::<String>(r#"SELECT string_agg(xmin::text, ',' ORDER BY id) FROM "Te ams""#, &[]).await,
+        written
+    );
     assert_eq!(db.get::<Value>(audit, &[]).await, expected);
     assert_eq!(db.get::<Value>(notices, &[]).await, told);
 }
@@ -109,7 +118,11 @@ async fn what_expired_goes_too_and_a_lone_reference_is_emptied_or_its_row_delete
     let db = teams().await;
     let columns = json!([{"name": "lead", "on_dangling": "delete"}, {"name": "the members", "valid": "VALUES (1), (2)"}]);
     let ran = run(&db, with("columns", columns)).await;
-    assert_eq!((ran.rows, detail(&ran, "deleted"), detail(&ran, "changed")), (3, &json!(1), &json!(3)), "{ran:?}");
+    assert_eq!(
+        (ran.rows, detail(&ran, "deleted"), detail(&ran, "changed")),
+        (3, &json!(1), &json!(3)),
+        "{ran:?}"
+    );
     assert_eq!(db.get::<String>(MEMBERS, &[]).await, "1:{1,2,NULL} 2:{1,2} 3:- 4:{} 6:{}");
     let deleted = "SELECT detail -> 'removed' FROM sexton.audit WHERE detail -> 'deleted' = 'true'";
     assert_eq!(db.get::<Value>(deleted, &[]).await, json!({"lead": [96], "the members": [99, 98]}));
@@ -119,7 +132,10 @@ async fn what_expired_goes_too_and_a_lone_reference_is_emptied_or_its_row_delete
     let mut params = with("expired", json!("SELECT 8"));
     params["valid"] = Value::Null;
     let ran = run(&db, params).await;
-    assert_eq!((ran.rows, db.get::<String>(MEMBERS, &[]).await.as_str()), (1, "1:{3,1,3,99,2,NULL,99} 2:{1,2} 3:- 4:{} 5:{99,98} 6:{4}"));
+    assert_eq!(
+        (ran.rows, db.get::<String>(MEMBERS, &[]).await.as_str()),
+        (1, "1:{3,1,3,99,2,NULL,99} 2:{1,2} 3:- 4:{} 5:{99,98} 6:{4}")
+    );
 }
 
 #[tokio::test]
@@ -129,7 +145,11 @@ async fn a_job_is_born_disarmed_and_a_dry_run_counts() {
     let before: String = db.get(MEMBERS, &[]).await;
     let ran = db.run("mend").await;
     assert_eq!((ran.state.as_str(), ran.mode.as_str(), ran.rows), ("succeeded", "dry", 0), "{ran:?}");
-    assert_eq!((detail(&ran, "would_change"), detail(&ran, "would_remove")), (&json!(2), &json!(6)), "{ran:?}");
+    assert_eq!(
+        (detail(&ran, "would_change"), detail(&ran, "would_remove")),
+        (&json!(2), &json!(6)),
+        "{ran:?}"
+    );
     assert_eq!(db.get::<String>(MEMBERS, &[]).await, before);
     assert_eq!(db.get::<i64>("SELECT count(*) FROM sexton.audit WHERE verb = 'change'", &[]).await, 0);
 }
@@ -179,7 +199,11 @@ async fn a_row_that_stays_locked_is_passed_over_and_said() {
     let lock = other.transaction().await.unwrap();
     lock.batch_execute(r#"SELECT FROM "Te ams" WHERE id = 1 FOR UPDATE"#).await.unwrap();
     let ran = db.run("mend").await;
-    assert_eq!((ran.state.as_str(), ran.rows, detail(&ran, "locked")), ("succeeded", 1, &json!(1)), "{ran:?}");
+    assert_eq!(
+        (ran.state.as_str(), ran.rows, detail(&ran, "locked")),
+        ("succeeded", 1, &json!(1)),
+        "{ran:?}"
+    );
     lock.rollback().await.unwrap();
     let ran = db.run("mend").await;
     assert_eq!((ran.rows, detail(&ran, "locked")), (1, &json!(0)));
@@ -195,11 +219,15 @@ async fn a_source_that_suddenly_gives_nothing_is_refused() {
     assert!(error(&ran).contains("gives no id at all") && error(&ran).contains("allow_empty"), "{ran:?}");
 
     armed(&db, "half", with("valid", json!("SELECT 1"))).await;
-    db.execute("UPDATE sexton.job SET params = params || '{\"max_fraction\": 0.5}' WHERE name = 'half'").await;
+    db.execute("UPDATE sexton.job SET params = params || '{\"max_fraction\": 0.5}' WHERE name = 'half'")
+        .await;
     db.client.query("SELECT sexton.arm('half')", &[]).await.unwrap();
     let ran = db.run("half").await;
     assert_eq!(ran.state, "refused", "{ran:?}");
-    assert!(error(&ran).contains("max_fraction = 0.5") && error(&ran).contains("sexton arm half --approve"), "{ran:?}");
+    assert!(
+        error(&ran).contains("max_fraction = 0.5") && error(&ran).contains("sexton arm half --approve"),
+        "{ran:?}"
+    );
 
     armed(&db, "many", with("refuse_above", json!(1))).await;
     let ran = db.run("many").await;
@@ -282,7 +310,11 @@ async fn uuids_texts_and_composite_keys_in_partitions() {
                          {"name": "tags", "path": "$[*]", "valid": "SELECT name FROM tags"}]);
     let params = json!({"table": "docs", "columns": columns, "batch": 3, "owner": "k", "max_fraction": 0.6});
     let ran = run(&db, params).await;
-    assert_eq!((ran.state.as_str(), ran.rows, detail(&ran, "removed")), ("succeeded", 20, &json!(40)), "{ran:?}");
+    assert_eq!(
+        (ran.state.as_str(), ran.rows, detail(&ran, "removed")),
+        ("succeeded", 20, &json!(40)),
+        "{ran:?}"
+    );
     assert_eq!(detail(&ran, "unreadable"), &json!(20));
     let exact = "SELECT bool_and(ids = ARRAY['00000000-0000-4000-8000-00000000000a']::uuid[]
                              AND tags = '[\"a\", 1, {\"x\": 1}, \"b''c\", null, \"a\"]') FROM docs";
@@ -294,7 +326,8 @@ async fn uuids_texts_and_composite_keys_in_partitions() {
 #[tokio::test]
 async fn what_is_wrong_is_named_with_its_remedy() {
     let db = teams().await;
-    db.execute(r#"CREATE TABLE bare (ids int[]); ALTER TABLE "Te ams" ADD must bigint NOT NULL DEFAULT 1"#).await;
+    db.execute(r#"CREATE TABLE bare (ids int[]); ALTER TABLE "Te ams" ADD must bigint NOT NULL DEFAULT 1"#)
+        .await;
     let bare = json!({"table": "bare", "columns": "ids", "valid": "SELECT id FROM users"});
     for (name, params, parts) in [
         ("column", with("columns", json!("membrs")), ["params.columns[0]", "no column \"membrs\""]),
@@ -336,16 +369,24 @@ async fn a_job_has_no_more_rights_than_its_editor_and_a_replica_only_its_own() {
     .await;
     let author = sexton::protocol::connect::Connector::from(db.config_of("references_author"));
     let author = author.open("author", &[]).await.unwrap().client;
-    let sql = "INSERT INTO sexton.job (name, kind, schedule, params) VALUES ('theirs', 'references', 'manual', $1)";
+    let sql =
+        "INSERT INTO sexton.job (name, kind, schedule, params) VALUES ('theirs', 'references', 'manual', $1)";
     author.execute(sql, &[&params()]).await.unwrap();
     let ran = db.run("theirs").await;
     assert!(ran.state == "refused" && error(&ran).contains("references_author"), "{ran:?}");
 
     armed(&db, "ours", with("owner", json!("id"))).await;
     let ran = db.occurrence_as("ours", "references_replica").run().await.unwrap();
-    assert!(error(&ran).contains(r#"GRANT SELECT, UPDATE ON public."Te ams" TO references_replica"#), "{ran:?}");
+    assert!(
+        error(&ran).contains(r#"GRANT SELECT, UPDATE ON public."Te ams" TO references_replica"#),
+        "{ran:?}"
+    );
     db.execute(r#"GRANT SELECT, UPDATE ON "Te ams" TO references_replica; GRANT SELECT ON users TO references_replica"#)
         .await;
     let ran = db.occurrence_as("ours", "references_replica").run().await.unwrap();
-    assert_eq!((ran.state.as_str(), ran.rows, detail(&ran, "owners")), ("succeeded", 2, &json!(2)), "{ran:?}");
+    assert_eq!(
+        (ran.state.as_str(), ran.rows, detail(&ran, "owners")),
+        ("succeeded", 2, &json!(2)),
+        "{ran:?}"
+    );
 }

@@ -80,7 +80,9 @@ async fn check(case: Case) {
     let (ty, from_json, to_json) = match case.shape {
         Shape::Array(ty) => (
             format!("{ty}[]"),
-            format!("CASE WHEN jsonb_typeof($2) = 'array' THEN ARRAY(SELECT e::{ty} FROM jsonb_array_elements_text($2) WITH ORDINALITY u(e, o) ORDER BY o) END"),
+            format!(
+                "CASE WHEN jsonb_typeof($2) = 'array' THEN ARRAY(SELECT e::{ty} FROM jsonb_array_elements_text($2) WITH ORDINALITY u(e, o) ORDER BY o) END"
+            ),
             "to_jsonb(list)",
         ),
         Shape::Json | Shape::Objects => ("jsonb".to_owned(), "nullif($2::jsonb, 'null')".to_owned(), "list"),
@@ -128,7 +130,12 @@ async fn check(case: Case) {
 #[test]
 fn what_is_left_is_what_must_be_left() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let mut runner = TestRunner::new(Config { cases: 16, failure_persistence: None, max_shrink_iters: 20, ..Config::default() });
+    let mut runner = TestRunner::new(Config {
+        cases: 16,
+        failure_persistence: None,
+        max_shrink_iters: 20,
+        ..Config::default()
+    });
     let checked = runner.run(&cases(), |case| {
         let outcome = runtime.block_on(async { tokio::spawn(check(case)).await });
         outcome.map_err(|error| TestCaseError::fail(error.to_string()))

@@ -68,7 +68,9 @@ pub fn judge(context: &RunContext, params: &Params, target: &Target, found: &Fou
     if let Some(reason) = empty(params, target, &found.none_valid).filter(|_| found.removed > 0) {
         return Err(refused(reason, EMPTY_REMEDY.to_owned(), found));
     }
-    let Some(reason) = too_much(params, found.changed, found.removed, found.references) else { return Ok(false) };
+    let Some(reason) = too_much(params, found.changed, found.removed, found.references) else {
+        return Ok(false);
+    };
     if context.approved_rows().is_some_and(|approved| found.changed <= approved) {
         return Ok(true);
     }

@@ -148,7 +148,10 @@ impl Params {
                 return wrong(at("name"), "is named twice; give each path of one column a job of its own");
             }
             if self.valid_for(column).is_none() && self.expired_for(column).is_none() {
-                return wrong("valid".to_owned(), "is missing, and so is `expired`: one of them says which ids go");
+                return wrong(
+                    "valid".to_owned(),
+                    "is missing, and so is `expired`: one of them says which ids go",
+                );
             }
             if column.path.is_some() && column.on_dangling.is_some() {
                 return wrong(at("on_dangling"), "is for a column of one reference, not for a list");
@@ -259,7 +262,12 @@ mod tests {
 
     fn problem(params: serde_json::Value) -> Option<String> {
         let registry = Registry::with_builtins();
-        registry.get("references").expect("it is built in").check(&params).err().map(|error| error.to_string())
+        registry
+            .get("references")
+            .expect("it is built in")
+            .check(&params)
+            .err()
+            .map(|error| error.to_string())
     }
 
     fn good() -> serde_json::Value {
@@ -274,7 +282,11 @@ mod tests {
             ("columns", json!(["a", "a"]), "params.columns[1].name: is named twice"),
             ("columns", json!([{"name": "a", "pth": "$[*]"}]), "unknown field `pth`"),
             ("columns", json!({"name": "a", "path": "$.a"}), "no path to an array"),
-            ("columns", json!({"name": "a", "path": "$[*]", "on_dangling": "null"}), "params.columns[0].on_dangling"),
+            (
+                "columns",
+                json!({"name": "a", "path": "$[*]", "on_dangling": "null"}),
+                "params.columns[0].on_dangling",
+            ),
             ("valid", json!(null), "params.valid: is missing"),
             ("valid", json!("SELECT 'x"), "params.valid"),
             ("recipients", json!("SELECT mail FROM users"), "needs `owner`"),

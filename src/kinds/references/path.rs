@@ -70,7 +70,9 @@ mod tests {
 
     #[test]
     fn what_is_no_such_path_is_refused() {
-        for text in ["", "$", "members[*]", "$.members", "$..a[*]", "$.a[0]", "$.a[*][*]", "$.a[*].", "$.\"a[*]"] {
+        for text in
+            ["", "$", "members[*]", "$.members", "$..a[*]", "$.a[0]", "$.a[*][*]", "$.a[*].", "$.\"a[*]"]
+        {
             assert!(Path::parse(text).is_err(), "{text:?} passed");
         }
     }

@@ -142,8 +142,14 @@ impl Target {
             done.push("SELECT n FROM sx_changed");
         }
         if self.deletes() {
-            sql = sql.then(", sx_dropped AS (DELETE FROM ").then(self.table.as_str()).then(" AS t USING sx_change");
-            sql = sql.then(" WHERE ").then(&self.same_key()).then(" AND sx_change.dropped RETURNING sx_change.n)");
+            sql = sql
+                .then(", sx_dropped AS (DELETE FROM ")
+                .then(self.table.as_str())
+                .then(" AS t USING sx_change");
+            sql = sql
+                .then(" WHERE ")
+                .then(&self.same_key())
+                .then(" AND sx_change.dropped RETURNING sx_change.n)");
             done.push("SELECT n FROM sx_dropped");
         }
         let sql = sql.then(" SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(gone), 0)::bigint");
@@ -155,12 +161,17 @@ impl Target {
 
     /// The key that ends a range of so many rows and one after `after`; no row if there are fewer.
     pub fn bound<'a>(&'a self, after: Option<&'a KeyText>, rows: &'a i64) -> Sql<'a> {
-        let sql = Sql::new("SELECT ").then(&self.key_list("", "::text")).then(" FROM ").then(self.table.as_str());
+        let sql =
+            Sql::new("SELECT ").then(&self.key_list("", "::text")).then(" FROM ").then(self.table.as_str());
         let sql = match after {
             Some(after) => self.beyond(sql.then(" WHERE "), ">", after),
             None => sql,
         };
-        sql.then(" ORDER BY ").then(&self.key_list("", "")).then(" OFFSET ").bind(rows, "bigint").then(" LIMIT 1")
+        sql.then(" ORDER BY ")
+            .then(&self.key_list("", ""))
+            .then(" OFFSET ")
+            .bind(rows, "bigint")
+            .then(" LIMIT 1")
     }
 
     /// Writes a notice for each of some owners that have none yet; a row for each.
@@ -205,7 +216,8 @@ impl Target {
         sql = sql.then(", sx_change AS MATERIALIZED (SELECT h.*");
         let (mut dropped, mut any) = (Vec::new(), Vec::new());
         for (at, place) in self.places.iter().enumerate() {
-            sql = sql.then(&format!(", f{at}.removed AS r{at}, CASE WHEN f{at}.n IS NULL THEN h.c{at} ELSE "));
+            sql =
+                sql.then(&format!(", f{at}.removed AS r{at}, CASE WHEN f{at}.n IS NULL THEN h.c{at} ELSE "));
             sql = place.mended(sql, at).then(&format!(" END AS m{at}"));
             if matches!(place.shape, Shape::One(OnDangling::Delete)) {
                 dropped.push(format!("f{at}.n IS NOT NULL"));
@@ -268,7 +280,9 @@ impl Target {
 
     /// The ids that go: of those that the rows have, what is not among the valid ones, or is among the expired.
     fn bad<'a>(&'a self, sql: Sql<'a>, at: usize, place: &'a Place) -> Sql<'a> {
-        let sql = sql.then(&format!(", sx_id{at} AS MATERIALIZED (SELECT DISTINCT id FROM sx_el{at} WHERE id IS NOT NULL)"));
+        let sql = sql.then(&format!(
+            ", sx_id{at} AS MATERIALIZED (SELECT DISTINCT id FROM sx_el{at} WHERE id IS NOT NULL)"
+        ));
         let mut sql = sql.then(&format!(", sx_bad{at} AS MATERIALIZED ("));
         let sources = [(&place.valid, "NOT EXISTS"), (&place.expired, "EXISTS")];
         for (index, (source, test)) in sources.iter().filter(|(source, _)| source.is_some()).enumerate() {
@@ -316,12 +330,17 @@ impl Target {
                 false => sql.then("pg_catalog.timezone('UTC', ").bind(now, "timestamptz").then(")"),
             };
         }
-        sql.then(" FROM sx_change WHERE ").then(&self.same_key()).then(" AND NOT sx_change.dropped RETURNING sx_change.n")
+        sql.then(" FROM sx_change WHERE ")
+            .then(&self.same_key())
+            .then(" AND NOT sx_change.dropped RETURNING sx_change.n")
     }
 
     /// What the audit keeps of a row: its key, its owner, and what was removed from which column.
     fn audit<'a>(&'a self, mut sql: Sql<'a>) -> Sql<'a> {
-        sql = sql.then("pg_catalog.jsonb_build_object('table', ").bind(&self.table_name, "text").then(", 'key', ");
+        sql = sql
+            .then("pg_catalog.jsonb_build_object('table', ")
+            .bind(&self.table_name, "text")
+            .then(", 'key', ");
         sql = sql.then("pg_catalog.jsonb_build_object(");
         for (at, name) in self.key_names.iter().enumerate() {
             sql = sql.then(if at == 0 { "" } else { ", " }).bind(name, "text").then(&format!(", k{at}"));
@@ -329,7 +348,8 @@ impl Target {
         sql = sql.then("), 'owner', owner, 'deleted', dropped, 'removed', ");
         for (at, place) in self.places.iter().enumerate() {
             sql = sql.then(if at == 0 { "" } else { " || " });
-            sql = sql.then(&format!("CASE WHEN r{at} IS NULL THEN '{{}}' ELSE pg_catalog.jsonb_build_object("));
+            sql =
+                sql.then(&format!("CASE WHEN r{at} IS NULL THEN '{{}}' ELSE pg_catalog.jsonb_build_object("));
             sql = sql.bind(&place.called, "text").then(&format!(", r{at}) END"));
         }
         sql.then(")")
@@ -365,7 +385,11 @@ impl Target {
     }
 
     fn same_key(&self) -> String {
-        let keys = self.keys.iter().enumerate().map(|(at, key)| format!("t.{} = sx_change.k{at}", key.name.as_str()));
+        let keys = self
+            .keys
+            .iter()
+            .enumerate()
+            .map(|(at, key)| format!("t.{} = sx_change.k{at}", key.name.as_str()));
         keys.collect::<Vec<_>>().join(" AND ")
     }
 

@@ -93,9 +93,10 @@ async fn catalog(context: &mut RunContext, params: &Params, names: &[&str]) -> R
     let run = context.run_id();
     let deletes = params.columns.iter().any(|column| column.on_dangling == Some(OnDangling::Delete));
     let deleting = |name: &&&str| {
-        params.columns.iter().any(|column| {
-            column.name == ***name && column.on_dangling == Some(OnDangling::Delete)
-        })
+        params
+            .columns
+            .iter()
+            .any(|column| column.name == ***name && column.on_dangling == Some(OnDangling::Delete))
     };
     let set: Vec<&str> = names.iter().filter(|name| !deleting(name)).copied().collect();
     let owner = params.owner.as_deref().unwrap_or_default();
@@ -141,7 +142,10 @@ fn permit(row: &Row, params: &Params) -> Result<(), Stop> {
     if !row.get::<_, bool>("editor_may") {
         let editor: &str = row.get("editor");
         let reason = format!("{editor}, who edited the job last, may not change {columns} of {name}");
-        return refused(reason, format!("GRANT {rights} ON {name} TO {editor}, or let somebody else save the job"));
+        return refused(
+            reason,
+            format!("GRANT {rights} ON {name} TO {editor}, or let somebody else save the job"),
+        );
     }
     Ok(())
 }
@@ -152,7 +156,10 @@ fn columns(row: &Row, params: &Params, names: &[&str]) -> Result<Vec<Found>, Sto
     let elements: Vec<Option<String>> = row.get("elements");
     let required: Vec<bool> = row.get("required");
     let facts = quoted.into_iter().zip(types).zip(elements).zip(required);
-    let column = |(index, (name, (((quoted, ty), element), required))): (usize, (&&str, (((Option<String>, Option<String>), Option<String>), bool)))| {
+    let column = |(index, (name, (((quoted, ty), element), required))): (
+        usize,
+        (&&str, (((Option<String>, Option<String>), Option<String>), bool)),
+    )| {
         let (Some(quoted), Some(ty)) = (quoted, ty) else {
             let param = match () {
                 () if index < params.columns.len() => format!("columns[{index}]"),
@@ -173,7 +180,8 @@ fn keys(row: &Row) -> Result<Vec<Typed>, Stop> {
     let types: Option<Vec<String>> = row.get("key_types");
     let (Some(names), Some(types)) = (names, types) else {
         let name: &str = row.get("name");
-        let reason = format!("params.table: {name} has neither a primary key nor a unique index without NULLs");
+        let reason =
+            format!("params.table: {name} has neither a primary key nor a unique index without NULLs");
         return Err(Stop::refused(reason, format!("ALTER TABLE {name} ADD PRIMARY KEY (…)")));
     };
     let typed = |(name, ty)| Typed { name: Quoted::by_server(name), ty };
@@ -316,8 +324,12 @@ async fn free(context: &mut RunContext, target: &Target) -> Result<Vec<Quoted>, 
             if !target.deletes() {
                 continue;
             }
-            let reason = format!("hold {id} is on {held}, whose rows foreign keys would delete or change along");
-            return Err(Stop::refused(reason, format!("wait until it is lifted: SELECT sexton.unhold({id});")));
+            let reason =
+                format!("hold {id} is on {held}, whose rows foreign keys would delete or change along");
+            return Err(Stop::refused(
+                reason,
+                format!("wait until it is lifted: SELECT sexton.unhold({id});"),
+            ));
         }
         match expression_type(context, &target.table, "hold", &predicate).await {
             Ok(Type::BOOL) => {}
@@ -349,7 +361,8 @@ async fn judge(context: &mut RunContext, target: &Target) -> Result<(), Stop> {
     let (run, most) = (context.run_id(), 0_i64);
     let everything = Rows::Range(None, None);
     let types = || {
-        let columns = target.places.iter().map(|place| format!("{} is of type {}", place.called, place.column.ty));
+        let columns =
+            target.places.iter().map(|place| format!("{} is of type {}", place.called, place.column.ty));
         columns.collect::<Vec<_>>().join(", ")
     };
     let probes = [

@@ -132,7 +132,12 @@ impl<'a> Walk<'a> {
     ///
     /// # Errors
     /// If the options cannot be read.
-    pub fn new(context: &RunContext, params: &'a Params, target: &'a Target, cursor: Cursor) -> Result<Self, Stop> {
+    pub fn new(
+        context: &RunContext,
+        params: &'a Params,
+        target: &'a Target,
+        cursor: Cursor,
+    ) -> Result<Self, Stop> {
         let options = context.options();
         let asked = options.time_limit.as_deref().map(Limit::parse).transpose().map_err(|message| {
             Stop::refused(format!("option time_limit: {message}"), "write it such as 10m")
@@ -141,7 +146,17 @@ impl<'a> Walk<'a> {
         let limit_rows = [params.limit_rows, options.limit_rows].into_iter().flatten().min();
         let now = Instant::now();
         let until = time.and_then(|time| now.checked_add(time));
-        Ok(Walk { params, target, cursor, run_id: context.run_id(), limit_rows, until, batch: params.batch, failures: 0, stored: now })
+        Ok(Walk {
+            params,
+            target,
+            cursor,
+            run_id: context.run_id(),
+            limit_rows,
+            until,
+            batch: params.batch,
+            failures: 0,
+            stored: now,
+        })
     }
 
     /// Walks until the table is done or a budget is used up.
@@ -231,7 +246,8 @@ impl<'a> Walk<'a> {
             next.through = to.is_none();
             next.after = to.clone().or(after.clone());
         }
-        if locked.is_empty() && !next.through && wait == Wait::Briefly && self.stored.elapsed() < STORE_EVERY {
+        if locked.is_empty() && !next.through && wait == Wait::Briefly && self.stored.elapsed() < STORE_EVERY
+        {
             transaction.roll_back().await?;
         } else {
             transaction.commit(changed, &next).await?;
@@ -253,7 +269,9 @@ impl<'a> Walk<'a> {
 /// Whether the same may be tried again: a lock, a timeout, a deadlock, a conflict.
 fn is_contention(stop: &Stop) -> bool {
     match stop {
-        Stop::Failed(error) => error.sqlstate().is_some_and(|code| ["55P03", "57014", "40P01", "40001"].contains(&code)),
+        Stop::Failed(error) => {
+            error.sqlstate().is_some_and(|code| ["55P03", "57014", "40P01", "40001"].contains(&code))
+        }
         _ => false,
     }
 }
