@@ -38,8 +38,8 @@ COMMENT ON COLUMN sexton.meta.halted_at IS 'Set by pause_all(), cleared by resum
 COMMENT ON COLUMN sexton.meta.halted_by IS 'Who called pause_all().';
 COMMENT ON COLUMN sexton.meta.halt_reason IS 'Why, in his or her words.';
 COMMENT ON COLUMN sexton.meta.min_level IS 'Programs that know fewer migrations than this refuse to run: raised only by a migration that breaks them.';
-COMMENT ON COLUMN sexton.meta.keep_runs IS 'Finished runs kept for each job; older ones are pruned.';
-COMMENT ON COLUMN sexton.meta.keep_runs_for IS 'How long finished runs are kept at the most.';
+COMMENT ON COLUMN sexton.meta.keep_runs IS 'Finished runs kept for each job that does not say otherwise (job.keep_runs); older ones are pruned.';
+COMMENT ON COLUMN sexton.meta.keep_runs_for IS 'How long finished runs are kept at the most, where the job does not say otherwise; so are notices.';
 
 CREATE TABLE sexton.job (
   id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -68,6 +68,8 @@ CREATE TABLE sexton.job (
   priority     int  NOT NULL DEFAULT 0,
   search_path  text,
   expect_success_every interval CHECK (expect_success_every > interval '0'),
+  keep_runs     int CHECK (keep_runs >= 1),
+  keep_runs_for interval CHECK (keep_runs_for > interval '0'),
   CHECK (backoff_max >= backoff),
 
   -- the switches of people
@@ -171,6 +173,8 @@ COMMENT ON COLUMN sexton.job.pause_after IS 'Pauses the job after that many fail
 COMMENT ON COLUMN sexton.job.priority IS 'Of several due jobs, the higher first.';
 COMMENT ON COLUMN sexton.job.search_path IS 'search_path of the run''s session; NULL keeps the role''s or the database''s own.';
 COMMENT ON COLUMN sexton.job.expect_success_every IS 'The job is overdue when its last success is older than this.';
+COMMENT ON COLUMN sexton.job.keep_runs IS 'Finished runs of it that are kept; older ones are pruned. NULL: as meta.keep_runs says.';
+COMMENT ON COLUMN sexton.job.keep_runs_for IS 'How long its finished runs are kept at the most. NULL: as meta.keep_runs_for says.';
 COMMENT ON COLUMN sexton.job.paused_at IS 'Since when the job is paused; NULL: it is not.';
 COMMENT ON COLUMN sexton.job.paused_by IS 'Who paused it.';
 COMMENT ON COLUMN sexton.job.pause_reason IS 'Why, in his or her words.';

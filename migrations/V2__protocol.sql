@@ -744,17 +744,21 @@ CREATE FUNCTION sexton.prune(p_job bigint) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   m sexton.meta;
+  this sexton.job;
   pruned bigint;
 BEGIN
   SELECT * INTO STRICT m FROM sexton.meta;
+  SELECT * INTO this FROM sexton.job WHERE id = p_job;
+  -- Along the index by age, and no further than that: what is not among the oldest is for the next time.
   DELETE FROM sexton.run WHERE id IN (
-    SELECT r.id FROM sexton.run r
-     WHERE r.job_id = p_job AND r.state <> 'running'
-       AND r.occurrence IS DISTINCT FROM (SELECT j.occurrence FROM sexton.job j WHERE j.id = p_job)
-       AND (r.started_at < clock_timestamp() - m.keep_runs_for
-            OR (r.epoch, r.version) < (SELECT k.epoch, k.version FROM sexton.run k WHERE k.job_id = p_job
-                                       ORDER BY k.epoch DESC, k.version DESC OFFSET m.keep_runs - 1 LIMIT 1))
-     ORDER BY r.epoch, r.version LIMIT 200);
+    SELECT o.id FROM (
+      SELECT r.id, r.epoch, r.version, r.state, r.occurrence, r.started_at FROM sexton.run r
+       WHERE r.job_id = p_job ORDER BY r.epoch, r.version LIMIT 200) o
+     WHERE o.state <> 'running' AND o.occurrence IS DISTINCT FROM this.occurrence
+       AND (o.started_at < clock_timestamp() - coalesce(this.keep_runs_for, m.keep_runs_for)
+            OR (o.epoch, o.version) < (SELECT k.epoch, k.version FROM sexton.run k WHERE k.job_id = p_job
+                                       ORDER BY k.epoch DESC, k.version DESC
+                                       OFFSET coalesce(this.keep_runs, m.keep_runs) - 1 LIMIT 1)));
   GET DIAGNOSTICS pruned = ROW_COUNT;
   -- What has no job any more goes by age alone, a little at a time.
   DELETE FROM sexton.run WHERE id IN (
@@ -767,4 +771,4 @@ BEGIN
   RETURN pruned;
 END $$;
 COMMENT ON FUNCTION sexton.prune(bigint) IS
-  'Removes finished runs of a job beyond meta.keep_runs and meta.keep_runs_for, at most 200 at a time, never those of its present occurrence. Returns how many.';
+  'Removes finished runs of a job beyond its keep_runs and keep_runs_for, or those of meta, at most 200 at a time, never those of its present occurrence. Returns how many.';

@@ -47,10 +47,10 @@ BEGIN
   IF to_regrole('sexton_author') IS NOT NULL THEN
     GRANT INSERT (name, app, kind, params, inputs, run_as, database, schedule, time_zone, missed, max_lateness, jitter,
                   timeout, max_attempts, backoff, backoff_max, resume_after, pause_after, priority, search_path,
-                  expect_success_every, applied, generation),
+                  expect_success_every, keep_runs, keep_runs_for, applied, generation),
           UPDATE (name, app, kind, params, inputs, run_as, database, schedule, time_zone, missed, max_lateness, jitter,
                   timeout, max_attempts, backoff, backoff_max, resume_after, pause_after, priority, search_path,
-                  expect_success_every, applied, generation, removed_at, paused_at, paused_by, pause_reason, paused_until),
+                  expect_success_every, keep_runs, keep_runs_for, applied, generation, removed_at, paused_at, paused_by, pause_reason, paused_until),
           DELETE ON sexton.job TO sexton_author;
     GRANT USAGE ON SEQUENCE sexton.lock_id TO sexton_author;
     GRANT EXECUTE ON FUNCTION
