@@ -470,24 +470,31 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 COMMENT ON FUNCTION sexton.note_changes(uuid, jsonb) IS
   'Writes an audit row for each change of a running run: objects with table, key, removed, and owner where one is to be told. Returns how many.';
 
-CREATE FUNCTION sexton.note_owner(p_run uuid, p_owner text, p_recipients jsonb) RETURNS bigint
-LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  WITH changed AS (
+CREATE FUNCTION sexton.note_owner(p_run uuid, p_owner text, p_recipients jsonb) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  j sexton.job;
+  told bigint[];
+BEGIN
+  SELECT k.* INTO j FROM sexton.job k WHERE k.run_id = p_run AND k.state = 'running';
+  WITH due AS (
     UPDATE sexton.audit a SET noticed_at = clock_timestamp()
-      FROM sexton.run r
-     WHERE r.id = p_run AND r.state = 'running' AND a.job_id = r.job_id AND a.owner = p_owner AND a.noticed_at IS NULL
-    RETURNING a.id, a.detail, r.job_id, r.job_name
-  ), counted AS (
-    SELECT job_id, job_name, count(*) AS changes FROM changed GROUP BY job_id, job_name
-  )
-  INSERT INTO sexton.notice (event, job_id, job_name, run_id, payload)
-  SELECT 'changed', c.job_id, c.job_name, p_run, jsonb_build_object(
-           'owner', p_owner, 'recipients', coalesce(p_recipients, '[]'), 'rows', c.changes,
-           'changes', (SELECT jsonb_agg(f.detail ORDER BY f.id) FROM (SELECT id, detail FROM changed ORDER BY id LIMIT 100) f))
-    FROM counted c
-  RETURNING id $$;
+     WHERE a.job_id = j.id AND a.owner = p_owner AND a.noticed_at IS NULL RETURNING a.id)
+  SELECT array_agg(id ORDER BY id) INTO told FROM due;
+  IF told IS NULL THEN
+    RETURN false;
+  END IF;
+  PERFORM sexton.put_notice('changed', j, p_run, jsonb_build_object(
+    'owner', p_owner, 'recipients', coalesce(p_recipients, '[]'), 'rows', cardinality(told),
+    'text', (SELECT format('References that dangled or had expired were removed from %s of %s.',
+                           CASE cardinality(told) WHEN 1 THEN '1 row' ELSE cardinality(told) || ' rows' END,
+                           string_agg(DISTINCT a.detail ->> 'table', ', '))
+               FROM sexton.audit a WHERE a.id = ANY (told)),
+    'changes', (SELECT jsonb_agg(a.detail ORDER BY a.id) FROM sexton.audit a WHERE a.id = ANY (told[:100]))));
+  RETURN true;
+END $$;
 COMMENT ON FUNCTION sexton.note_owner(uuid, text, jsonb) IS
-  'Writes one notice to an owner about all changes of a job that he or she was not told of, with the first hundred of them. NULL if there are none.';
+  'Writes one notice to an owner about all changes of a job that he or she was not told of, with the first hundred of them. False if there are none.';
 
 -- ---------------------------------------------------------------------------------------------------------
 -- Finish

@@ -87,8 +87,7 @@ async fn one_pass_removes_what_dangles_and_a_second_changes_nothing() {
         {"table": "public.\"Te ams\"", "key": {"id": 5}, "deleted": false,
          "removed": {"the members": [99, 98], "settings": [{"id": 97, "name": "gone"}]}}]);
     assert_eq!(db.get::<Value>(audit, &[]).await, expected);
-    let notices =
-        "SELECT jsonb_agg(payload - 'changes' ORDER BY id) FROM sexton.notice WHERE event = 'changed'";
+    let notices = "SELECT jsonb_agg(payload - '{changes,text}'::text[] ORDER BY id) FROM sexton.notice WHERE event = 'changed'";
     let told = json!([{"owner": "1", "rows": 1, "recipients": ["a@example.org", "b@example.org"]},
                       {"owner": "5", "rows": 1, "recipients": []}]);
     assert_eq!(db.get::<Value>(notices, &[]).await, told);
@@ -276,6 +275,10 @@ async fn a_lost_run_goes_on_and_its_owners_are_told_once() {
     let told: Value = db.get(notices, &[]).await;
     assert_eq!((told.as_array().unwrap().len(), &told[0]["rows"]), (1, &json!(2)), "{told}");
     assert_eq!(told[0]["changes"][0]["key"], json!({"id": 1}));
+    assert_eq!(
+        told[0]["text"],
+        json!("References that dangled or had expired were removed from 2 rows of public.\"Te ams\".")
+    );
 }
 
 #[tokio::test]
@@ -290,6 +293,27 @@ async fn budgets_end_a_run_and_holds_are_kept() {
     assert!(db.get::<String>(MEMBERS, &[]).await.contains("5:{99,98}"));
     db.client.query("SELECT sexton.unhold(id) FROM sexton.hold", &[]).await.unwrap();
     assert_eq!(db.run("mend").await.rows, 1);
+}
+
+#[tokio::test]
+async fn a_hold_that_is_set_in_mid_run_stops_it_before_its_next_batch() {
+    let db = teams().await;
+    armed(&db, "mend", params()).await;
+    let mut other = db.session().await;
+    let lock = other.transaction().await.unwrap();
+    lock.batch_execute(r#"SELECT FROM "Te ams" WHERE id = 1 FOR UPDATE"#).await.unwrap();
+    let occurrence = tokio::spawn(db.occurrence("mend").run());
+    db.until("the run waits for the row", WAITING).await;
+    db.client.query(r#"SELECT sexton.hold('"Te ams"', 'id = 5', 'case 8')"#, &[]).await.unwrap();
+    lock.rollback().await.unwrap();
+    let ran = occurrence.await.unwrap().unwrap();
+    assert_eq!(
+        (ran.state.as_str(), ran.error.as_deref(), ran.rows),
+        ("released", Some("held"), 0),
+        "{ran:?}"
+    );
+    assert_eq!(db.run("mend").await.rows, 1);
+    assert_eq!(db.get::<String>(MEMBERS, &[]).await, "1:{3,1,3,2,NULL} 2:{1,2} 3:- 4:{} 5:{99,98} 6:{8,4}");
 }
 
 #[tokio::test]
