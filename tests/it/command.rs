@@ -163,6 +163,11 @@ async fn failed_and_crashed_and_not_started_are_told_apart() {
         "{crashed:?}"
     );
     assert_eq!(report(&crashed)["signal"], json!("SIGSEGV"));
+    let killed = run("kill -KILL $$").await;
+    assert_eq!(
+        (&report(&killed)["ended"], &report(&killed)["signal"]),
+        (&json!("crashed"), &json!("SIGKILL"))
+    );
 
     let db = job(json!({})).await;
     let mut missing = script("", &[]);
@@ -285,10 +290,9 @@ async fn it_dies_with_a_replica_that_is_killed() {
     assert!(alive(&pids[0]));
     replica.signal(Signal::SIGKILL);
     replica.ended().await;
-    until_dead(&pids[0]).await;
-    // The kernel ends the command itself; what it had started stays to itself, as it would under any parent.
-    let orphan = nix::unistd::Pid::from_raw(pids[1].parse().unwrap());
-    let _ = nix::sys::signal::kill(orphan, Signal::SIGKILL);
+    for pid in pids {
+        until_dead(&pid).await;
+    }
 
     // The negative control: a program that is started plainly outlives its parent.
     let mut parent = std::process::Command::new("/bin/sh")

@@ -1,9 +1,10 @@
 //! `sexton child-exec`: sets its own process up as a command wants it, and becomes the command.
 //!
 //! Hidden, since nobody types it: what a child must do between fork and exec needs `unsafe` in the parent and none here.
-//! It takes limits, then another user, then asks the kernel to be killed when its parent dies. What is easy to get wrong:
-//! that wish is void after a change of user, so it comes last; and a parent that died just before is nobody's to notice,
-//! so the parent is compared once more.
+//! On Linux it is two processes. The first leads the group, hears from the kernel when the replica dies, and then kills the
+//! group; the second takes limits, then another user, asks to be killed when the first dies, and becomes the command. What
+//! is easy to get wrong: that wish is void after a change of user, so it comes last; and a parent that died just before is
+//! nobody's to notice, so the parent is compared once more.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -16,12 +17,17 @@ use super::Start;
 /// The word that asks for it, in place of a verb.
 pub const NAME: &str = "child-exec";
 
+/// Whose child it is.
+const PARENT: &str = "--parent";
+/// Tells the second process from the first.
+const BECOME: &str = "--become";
+
 /// The exit code if the command could not be started.
 const FAILED: u8 = 127;
 
 /// The arguments that tell the child how to set itself up; the command's own follow.
 pub(super) fn arguments(start: &Start) -> Vec<OsString> {
-    let mut arguments = vec![NAME.to_owned(), "--parent".to_owned(), std::process::id().to_string()];
+    let mut arguments = vec![NAME.to_owned(), PARENT.to_owned(), std::process::id().to_string()];
     let limits = [
         ("--cpu-seconds", start.limits.cpu_time.map(|time| time.as_secs().max(1))),
         ("--memory-mib", start.limits.memory_mib),
@@ -44,7 +50,13 @@ pub(super) fn arguments(start: &Start) -> Vec<OsString> {
 pub fn run(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.collect();
     let error = match arguments.iter().position(|argument| argument == "--") {
-        Some(at) => prepare(&arguments[..at]).err().unwrap_or_else(|| become_it(&arguments[at + 1..])),
+        Some(at) if !cfg!(target_os = "linux") || arguments[..at].iter().any(|option| option == BECOME) => {
+            prepare(&arguments[..at]).err().unwrap_or_else(|| become_it(&arguments[at + 1..]))
+        }
+        Some(at) => match lead(&arguments[..at], &arguments[at..]) {
+            Ok(code) => return code,
+            Err(error) => error,
+        },
         None => "it is for Sexton's own use: it starts the commands of jobs".to_owned(),
     };
     eprintln!("sexton {NAME}: {error}");
@@ -73,7 +85,7 @@ fn prepare(options: &[OsString]) -> Result<(), String> {
     if let Some(user) = value("--user") {
         become_user(&user.to_string_lossy())?;
     }
-    die_with_parent(number("--parent")?)
+    die_with_parent(number(PARENT)?)
 }
 
 fn limit(cpu_seconds: Option<u64>, memory_mib: Option<u64>, open_files: Option<u64>) -> Result<(), String> {
@@ -107,13 +119,88 @@ fn become_user(name: &str) -> Result<(), String> {
     Err(format!("it cannot become user {name}: only Linux has what that needs"))
 }
 
+/// Leads the group: waits for the command's end, which it makes its own, or for that of the replica.
+#[cfg(target_os = "linux")]
+fn lead(options: &[OsString], rest: &[OsString]) -> Result<ExitCode, String> {
+    use nix::{
+        sys::signal::{SigSet, Signal, killpg},
+        unistd::getpgrp,
+    };
+    const PARENT_DIED: Signal = Signal::SIGUSR1;
+    let failed = |what: &str| {
+        let what = what.to_owned();
+        move |error: nix::Error| format!("{what}: {error}")
+    };
+    let mut signals = SigSet::empty();
+    for signal in [PARENT_DIED, Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+        signals.add(signal);
+    }
+    // Those that are sent to the group are for the command; it ends in its own way and time.
+    signals.thread_block().map_err(failed("it cannot block signals"))?;
+    let parent = options.iter().position(|option| option == PARENT).and_then(|at| options.get(at + 1));
+    die_with(PARENT_DIED, parent.and_then(|parent| parent.to_str()?.parse().ok()))?;
+    let own_id = std::process::id().to_string();
+    let mut command = Command::new("/proc/self/exe")
+        .args([NAME, BECOME, PARENT, own_id.as_str()])
+        .args(options)
+        .args(rest)
+        .spawn()
+        .map_err(|error| format!("it cannot start itself again: {error}"))?;
+    loop {
+        match signals.wait().map_err(failed("it cannot wait"))? {
+            PARENT_DIED => killpg(getpgrp(), Signal::SIGKILL).map_err(failed("it cannot end its group"))?,
+            _ => {
+                if let Some(status) =
+                    command.try_wait().map_err(|error| format!("it cannot wait: {error}"))?
+                {
+                    return Ok(end_like(status));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lead(_: &[OsString], _: &[OsString]) -> Result<ExitCode, String> {
+    Err("it is not needed here".to_owned())
+}
+
+/// Ends this process as the command did.
+#[cfg(target_os = "linux")]
+fn end_like(status: std::process::ExitStatus) -> ExitCode {
+    use std::os::unix::process::ExitStatusExt;
+
+    use nix::sys::{
+        resource::{Resource, setrlimit},
+        signal::{SigSet, Signal, raise},
+    };
+    if let Some(signal) = status.signal() {
+        // One dump of memory is enough.
+        let _ = setrlimit(Resource::RLIMIT_CORE, 0, 0);
+        let _ = SigSet::all().thread_unblock();
+        // The runtime's own handler of some signals steps back at the first one.
+        for _ in 0..2 {
+            let _ = Signal::try_from(signal).map(raise);
+        }
+        return ExitCode::from(u8::try_from(128 + signal).unwrap_or(FAILED));
+    }
+    ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(FAILED))
+}
+
+/// The second process dies with the first, whatever ends that.
 #[cfg(target_os = "linux")]
 fn die_with_parent(parent: Option<u64>) -> Result<(), String> {
-    use nix::{
-        sys::{prctl::set_pdeathsig, signal::Signal},
-        unistd::getppid,
-    };
-    set_pdeathsig(Signal::SIGKILL).map_err(|error| format!("it cannot be bound to its parent: {error}"))?;
+    use nix::sys::signal::{SigSet, Signal};
+    // The first one blocks signals, and that is inherited.
+    SigSet::all().thread_unblock().map_err(|error| format!("it cannot unblock signals: {error}"))?;
+    die_with(Signal::SIGKILL, parent)
+}
+
+/// Has the kernel send this signal when the parent dies, and looks whether it has.
+#[cfg(target_os = "linux")]
+fn die_with(signal: nix::sys::signal::Signal, parent: Option<u64>) -> Result<(), String> {
+    use nix::{sys::prctl::set_pdeathsig, unistd::getppid};
+    set_pdeathsig(signal).map_err(|error| format!("it cannot be bound to its parent: {error}"))?;
     match parent {
         Some(parent) if u64::try_from(getppid().as_raw()) != Ok(parent) => {
             Err("its parent is gone".to_owned())
