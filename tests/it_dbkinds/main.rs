@@ -13,6 +13,7 @@ mod descriptions;
 // References that dangle or expired: an oracle, concurrent appends, owners.
 mod references;
 mod references_oracle;
+mod references_refused;
 
 // Rows stuck in a state.
 mod reset;

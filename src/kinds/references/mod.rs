@@ -8,8 +8,10 @@
 
 mod described;
 mod guard;
+mod judge;
 mod params;
 mod path;
+mod place;
 mod statement;
 mod target;
 mod walk;
