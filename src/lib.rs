@@ -60,6 +60,8 @@ impl Registry {
             .add(kinds::upkeep::Upkeep);
         #[cfg(feature = "command")]
         registry.add(kinds::command::Commands::new(outside.clone()));
+        #[cfg(feature = "http")]
+        registry.add(kinds::http::Http::new(outside.clone()));
         registry
     }
 }

@@ -52,8 +52,10 @@ statements! {
     JOB_NAMES = "job_names";
     JOB_SCHEDULE = "job_schedule";
     JOBS = "jobs";
+    JOIN_RUN = "join_run";
     KILL = "kill";
     LAST_RUN = "last_run";
+    LEAVE_RUN = "leave_run";
     LIMIT_SESSION = "limit_session";
     LIMIT_STATEMENTS = "limit_statements";
     LISTEN = "listen";
@@ -111,6 +113,7 @@ statements! {
     SCAN = "scan";
     SERVER = "server";
     SKIP = "skip";
+    SPLIT = "split";
     SQL_DISCARD = "sql_discard";
     SQL_LIMITS = "sql_limits";
     SQL_READ_ONLY = "sql_read_only";

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "command")]
 pub mod command;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod purge;
 pub mod references;
 pub mod reset;
