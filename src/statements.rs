@@ -74,8 +74,10 @@ statements! {
     PLAN = "plan";
     PROPOSE = "propose";
     PRUNE = "prune";
+    PURGE_CARE = "purge_care";
     PURGE_CUTOFF = "purge_cutoff";
     PURGE_DONE_BEFORE = "purge_done_before";
+    PURGE_FLUSH = "purge_flush";
     PURGE_FOREIGN_KEYS = "purge_foreign_keys";
     PURGE_HOLDS = "purge_holds";
     PURGE_INDEX = "purge_index";
@@ -90,6 +92,7 @@ statements! {
     PURGE_SIZE = "purge_size";
     PURGE_TARGET = "purge_target";
     PURGE_TRIGGERS = "purge_triggers";
+    PURGE_VACUUM_COST = "purge_vacuum_cost";
     PURGE_WAL = "purge_wal";
     READ_DEFINITIONS = "read_definitions";
     REJECT = "reject";

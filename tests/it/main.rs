@@ -52,6 +52,9 @@ mod protocol_process;
 // What a purge deletes, refuses and reports.
 mod purge;
 
+// What follows a purge's walk: VACUUM, and what is said of the space.
+mod purge_care;
+
 // What purges must leave: holds, set at any moment, and what jobs protect.
 mod purge_hold;
 

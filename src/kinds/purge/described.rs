@@ -174,4 +174,10 @@ pub const TABLE: &[Param] = &[
         default: "false",
         help: "Counts the rows of a partition before it goes; otherwise the report has an estimate.",
     },
+    Param {
+        name: "vacuum",
+        takes: "\"auto\", \"never\" or \"after\"",
+        default: "\"auto\"",
+        help: "After the walk, VACUUM (ANALYZE) the table: where autovacuum would come too, not at all, or wherever rows went.",
+    },
 ];

@@ -57,7 +57,8 @@ impl Verdict {
     pub fn enforce(self) -> Result<Self, Stop> {
         let Some(Refusal { reason, remedy }) = self.refusal else { return Ok(self) };
         let Value::Object(details) = json!({
-            "deleted": 0, "eligible_before": self.eligible.rows, "table_rows": self.eligible.of,
+            "deleted": 0, "eligible": self.eligible.rows, "eligible_counted": self.eligible.counted,
+            "table_rows": self.eligible.of,
         }) else {
             return Err(Stop::refused(reason, remedy));
         };

@@ -10,6 +10,7 @@
 
 mod age;
 mod budget;
+mod care;
 mod choose;
 mod cursor;
 mod described;
@@ -42,7 +43,7 @@ pub use age::AgeUnit;
 pub use hold::{Listed, Protect};
 pub use keep::KeepLast;
 pub use own::RetentionQuery;
-pub use params::{CutoffFrom, OnReferenced, Pacing, Params, Straddling, WalkChoice};
+pub use params::{CutoffFrom, OnReferenced, Pacing, Params, Straddling, VacuumChoice, WalkChoice};
 pub use window::Window;
 
 use self::{

@@ -79,6 +79,9 @@ pub struct Params {
     /// Count the rows of a partition before it goes, instead of estimating them.
     #[serde(default)]
     pub exact_counts: bool,
+    /// Whether the table is vacuumed after the walk.
+    #[serde(default)]
+    pub vacuum: VacuumChoice,
 }
 
 fn half() -> f64 {
@@ -135,6 +138,19 @@ pub enum WalkChoice {
     Heap,
     /// Partitions as a whole.
     Partition,
+}
+
+/// Whether the table is vacuumed after the walk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VacuumChoice {
+    /// Where autovacuum would come as well.
+    #[default]
+    Auto,
+    /// Not.
+    Never,
+    /// Wherever a run left dead rows.
+    After,
 }
 
 /// What becomes of old rows in partitions that do not go as a whole.

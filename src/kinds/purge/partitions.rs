@@ -135,6 +135,7 @@ fn spares(params: &Params, scope: &Scope) -> Option<&'static str> {
         straddling: _,
         archive_schema: _,
         exact_counts: _,
+        vacuum: _,
     } = params;
     [
         ("where", written.is_some() || !predicate.is_empty()),

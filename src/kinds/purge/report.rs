@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
+    care,
     cursor::{Cursor, Place},
     guard::{self, Eligible, Verdict},
     params::Params,
@@ -75,8 +76,12 @@ pub async fn of_run(
 ) -> Result<Report, Stop> {
     let took = before.started.elapsed();
     let wal = wal(context).await?.zip(before.wal).map(|(after, before)| after - before);
-    let after = Sizes::read(context, oid).await?;
     let left = left(context, &walk, stopped).await?;
+    let walked = Sizes::read(context, oid).await?;
+    let care = care::after(context, params, oid, walk.tally.deleted, stopped).await?;
+    let after = if care.interrupted { walked } else { Sizes::read(context, oid).await? };
+    let mut warnings = before.warnings;
+    warnings.extend(care.warnings);
     let Walk { cursor, tally, whole, pressure, .. } = &walk;
     let whole = whole.as_ref().map(|whole| whole.to_json());
     let (min, max) = tally.extremes.unwrap_or_default();
@@ -86,7 +91,7 @@ pub async fn of_run(
         "retention": params.retention_text(),
         "grace": params.grace.as_ref().map(Retention::as_str),
         "walk": cursor.walk(), "walk_why": cursor.why,
-        "eligible_before": cursor.eligible, "eligible_counted": cursor.counted,
+        "eligible": cursor.eligible, "eligible_counted": cursor.counted,
         "deleted": tally.deleted, "skipped_locked": tally.skipped_locked, "batches": tally.batches,
         "batch_rows": {"last": tally.last, "min": min, "max": max}, "batch_ms_max": milliseconds(tally.longest),
         "crowded_ages": tally.crowded,
@@ -94,10 +99,10 @@ pub async fn of_run(
         "busy_ms": milliseconds(tally.busy), "resting_ms": milliseconds(tally.rested),
         "wal_bytes": wal, "wal_is": "of the whole server meanwhile",
         "before": before.sizes.to_json(), "after": after.to_json(),
-        "holds": holds(walk.scope), "approved": before.approved, "warnings": before.warnings,
+        "holds": holds(walk.scope), "approved": before.approved, "warnings": warnings,
     });
-    let mut report =
-        filled(Report::new(stopped), [details, left, whole.unwrap_or_default(), pressure.to_json()]);
+    let parts = [details, left, whole.unwrap_or_default(), pressure.to_json(), care.details];
+    let mut report = filled(Report::new(stopped), parts);
     let elapsed = jiff::SignedDuration::try_from(before.since.elapsed()).unwrap_or_default();
     let now = context.now().checked_add(elapsed).unwrap_or(context.now());
     report.come_back = come_back(params, stopped, now);
@@ -172,7 +177,7 @@ pub struct Found {
 
 /// The report of a dry run.
 pub fn of_dry_run(params: &Params, scope: &Scope, found: Found) -> Report {
-    let Eligible { rows, of, .. } = found.verdict.eligible;
+    let Eligible { rows, of, counted } = found.verdict.eligible;
     let mut refusals = found.problems;
     refusals.extend(found.verdict.refusal.map(|refusal| (refusal.reason, Some(refusal.remedy))));
     let refusals: Vec<Value> =
@@ -184,7 +189,7 @@ pub fn of_dry_run(params: &Params, scope: &Scope, found: Found) -> Report {
         "cutoff": found.cutoff.map(|at| at.to_string()),
         "retention": params.retention_text(),
         "grace": params.grace.as_ref().map(Retention::as_str),
-        "eligible": rows, "kept": found.kept, "holds": holds(scope), "table_rows": of, "oldest": oldest, "newest": newest,
+        "eligible": rows, "eligible_counted": counted, "kept": found.kept, "holds": holds(scope), "table_rows": of, "oldest": oldest, "newest": newest,
         "walk": walk, "walk_why": why,
         "would_refuse": refusals, "missing_indexes": found.missing, "warnings": found.warnings,
         "deleted": 0,
