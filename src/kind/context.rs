@@ -225,7 +225,9 @@ impl RunContext {
     /// One batch as a transaction: `effect` is a statement *without* `RETURNING`, and the server's own count of its rows
     /// is the batch's. Quicker by a quarter than [`RunContext::batch`] for a DELETE of many rows, since RETURNING reads
     /// each of them a second time; but while it is under way, a frozen client holds its row locks until the server ends
-    /// it (15 s).
+    /// it (15 s). Nor does its commit wait for the disk (`synchronous_commit = off`): a server that crashes may undo the
+    /// batches of the last half second, each together with its cursor, and the next run does them again. What must not
+    /// be undone, since the outside was told of it, belongs into another kind of batch. A run's end always waits.
     ///
     /// # Errors
     /// As [`RunContext::batch`].

@@ -9,6 +9,7 @@
 //! from the run's now, once, and committed with the cursor before the first row goes.
 
 mod age;
+mod ahead;
 mod budget;
 mod care;
 mod choose;
