@@ -79,6 +79,7 @@ statements! {
     PURGE_DONE_BEFORE = "purge_done_before";
     PURGE_FLUSH = "purge_flush";
     PURGE_FOREIGN_KEYS = "purge_foreign_keys";
+    PURGE_HISTORY = "purge_history";
     PURGE_HOLDS = "purge_holds";
     PURGE_INDEX = "purge_index";
     PURGE_KEY = "purge_key";

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio_postgres::{
@@ -19,6 +19,7 @@ use crate::{
         connect::Connector,
         fence::{Batch, FencedTransaction, Held},
         run::{Mode, Stop},
+        schedule::Schedule,
         watch::Watcher,
     },
 };
@@ -60,6 +61,7 @@ pub struct RunContext {
     pub(crate) inputs: BTreeMap<String, Value>,
     pub(crate) input_types: BTreeMap<String, String>,
     pub(crate) now: Timestamp,
+    pub(crate) schedule: Option<Schedule>,
     /// When the job's `timeout` is over; `None` if never.
     pub(crate) ends: Option<tokio::time::Instant>,
     pub(crate) batches_left: Option<u64>,
@@ -95,6 +97,12 @@ impl RunContext {
     /// what it derives from it (a cutoff) in its cursor, so that the next attempt means the same.
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// The longest time between two regular runs of this job, from now on; `None` if no run follows another by its
+    /// schedule. Some milliseconds of work for a schedule with many instants a day.
+    pub fn longest_gap(&self) -> Option<SignedDuration> {
+        self.schedule.as_ref()?.longest_gap(self.now)
     }
 
     /// The options of this occurrence.

@@ -52,6 +52,9 @@ mod protocol_process;
 // What a purge deletes, refuses and reports.
 mod purge;
 
+// Estimates, the longest time that a row can live, and whether a purge keeps up.
+mod purge_backlog;
+
 // What follows a purge's walk: VACUUM, and what is said of the space.
 mod purge_care;
 

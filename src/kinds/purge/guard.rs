@@ -59,6 +59,7 @@ impl Verdict {
         let Value::Object(details) = json!({
             "deleted": 0, "eligible": self.eligible.rows, "eligible_counted": self.eligible.counted,
             "table_rows": self.eligible.of,
+            "backlog": {"rows": self.eligible.rows, "counted": self.eligible.counted},
         }) else {
             return Err(Stop::refused(reason, remedy));
         };

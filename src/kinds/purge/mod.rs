@@ -16,9 +16,12 @@ mod choose;
 mod cursor;
 mod described;
 mod guard;
+mod history;
 mod hold;
 mod keep;
 mod kept;
+mod left;
+mod lifetime;
 mod moment;
 mod own;
 mod pace;
@@ -50,6 +53,9 @@ pub use window::Window;
 use self::{
     budget::Budget,
     cursor::{Cursor, Cutoff, Place},
+    history::History,
+    lifetime::Lifetime,
+    moment::Moment,
     pace::Pace,
     pressure::Pressure,
     report::{Before, Found, Sizes},
@@ -129,6 +135,7 @@ async fn real_run(
         since,
         started: since,
         sizes: Sizes::read(context, facts.oid).await?,
+        done,
         wal: report::wal(context).await?,
         warnings: preflight::warnings(context, facts, keys).await?,
         approved: None,
@@ -216,18 +223,37 @@ async fn dry_run(
         }
         _ => None,
     };
+    let mut missing: Vec<String> =
+        keys.iter().filter(|key| !key.indexed).map(|key| key.remedy.clone()).collect();
+    if let Some(chosen) = &chosen {
+        missing.extend(choose::missing_index(context, scope, facts, chosen.at, eligible).await?);
+    }
     let walk = chosen.map(|chosen| (chosen.at.walk(), chosen.why));
     let extent = extent(context, scope, cutoff.as_ref()).await?;
-    let missing = keys.iter().filter(|key| !key.indexed).map(|key| key.remedy.clone()).collect();
     let mut warnings = preflight::warnings(context, facts, keys).await?;
     warnings.extend(whole.as_ref().and_then(Whole::warning));
     let whole = match whole {
         Some(whole) => whole.listed(context).await?,
         None => Value::Null,
     };
-    let cutoff = cutoff.map(|cutoff| cutoff.at);
-    let found = Found { cutoff, verdict, walk, whole, extent, kept, problems, missing, warnings };
-    Ok(report::of_dry_run(params, scope, found))
+    let history = History::read(context).await?;
+    let life = Lifetime::of(context, params, cutoff.as_ref(), &history);
+    let limit_rows = Budget::new(params, context.options(), 0, context.now())?.left(0);
+    let found = Found {
+        cutoff,
+        verdict,
+        walk,
+        whole,
+        extent,
+        history,
+        life,
+        limit_rows,
+        kept,
+        problems,
+        missing,
+        warnings,
+    };
+    Ok(report::of_dry_run(params, scope, context.now(), found))
 }
 
 async fn cutoff(context: &mut RunContext, params: &Params, scope: &Scope) -> Result<Option<Cutoff>, Stop> {
@@ -244,11 +270,10 @@ async fn extent(
     context: &mut RunContext,
     scope: &Scope,
     cutoff: Option<&Cutoff>,
-) -> Result<Option<(Value, Value)>, Stop> {
+) -> Result<Option<(Option<Moment>, Option<Moment>)>, Stop> {
     let Some(sql) = scope.extent(cutoff) else { return Ok(None) };
     let rows = context.query(&sql.text, &sql.values).await?;
-    let age = |row: &tokio_postgres::Row, at: usize| scope.shown(row.get(at)).into();
-    Ok(rows.first().map(|row| (age(row, 0), age(row, 1))))
+    Ok(rows.first().map(|row| (row.get(0), row.get(1))))
 }
 
 /// In a dry run, what a run would refuse is noted instead.
