@@ -17,7 +17,7 @@ use crate::{
     kind::watch::Watch,
     protocol::{
         connect::Connector,
-        fence::{Batch, FencedTransaction, Held},
+        fence::{Batch, Commits, FencedTransaction, Held},
         run::{Mode, Stop},
         schedule::Schedule,
         watch::Watcher,
@@ -208,6 +208,13 @@ impl RunContext {
         self.held.limit_statements(limit).await
     }
 
+    /// Says whether the commits of this run's batches wait for the disk; they do ([`Commits::Durable`]) unless told
+    /// otherwise. Relaxed is right where a batch may as well be done again, since nobody outside was told of it. No
+    /// effect on [`RunContext::begin`].
+    pub fn commits(&mut self, commits: Commits) {
+        self.held.commits = commits;
+    }
+
     /// One batch as one statement and one transaction, the best kind of batch: `effect` is an INSERT, UPDATE or DELETE
     /// with `RETURNING` (any columns; its rows are counted), with `$1…` for `params`. It commits together with
     /// `cursor` as the new position, or not at all.
@@ -233,9 +240,7 @@ impl RunContext {
     /// One batch as a transaction: `effect` is a statement *without* `RETURNING`, and the server's own count of its rows
     /// is the batch's. Quicker by a quarter than [`RunContext::batch`] for a DELETE of many rows, since RETURNING reads
     /// each of them a second time; but while it is under way, a frozen client holds its row locks until the server ends
-    /// it (15 s). Nor does its commit wait for the disk (`synchronous_commit = off`): a server that crashes may undo the
-    /// batches of the last half second, each together with its cursor, and the next run does them again. What must not
-    /// be undone, since the outside was told of it, belongs into another kind of batch. A run's end always waits.
+    /// it (15 s).
     ///
     /// # Errors
     /// As [`RunContext::batch`].
