@@ -76,12 +76,14 @@ statements! {
     PRUNE = "prune";
     PURGE_CARE = "purge_care";
     PURGE_CUTOFF = "purge_cutoff";
+    PURGE_DETACHED = "purge_detached";
     PURGE_DONE_BEFORE = "purge_done_before";
     PURGE_FLUSH = "purge_flush";
     PURGE_FOREIGN_KEYS = "purge_foreign_keys";
     PURGE_HISTORY = "purge_history";
     PURGE_HOLDS = "purge_holds";
     PURGE_INDEX = "purge_index";
+    PURGE_IS_DETACHED = "purge_is_detached";
     PURGE_KEY = "purge_key";
     PURGE_NAMES = "purge_names";
     PURGE_PARTITIONS = "purge_partitions";

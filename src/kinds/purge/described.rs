@@ -175,6 +175,12 @@ pub const TABLE: &[Param] = &[
         help: "Counts the rows of a partition before it goes; otherwise the report has an estimate.",
     },
     Param {
+        name: "detach",
+        takes: "\"plain\" or \"concurrently\"",
+        default: "\"plain\"",
+        help: "With walk = \"partition\": whether partitions are detached with the fence, or before it and without locks that readers wait for.",
+    },
+    Param {
         name: "vacuum",
         takes: "\"auto\", \"never\" or \"after\"",
         default: "\"auto\"",

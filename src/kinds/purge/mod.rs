@@ -35,6 +35,7 @@ mod sample;
 mod statement;
 mod target;
 mod walk;
+mod walk_detach;
 mod walk_heap;
 mod walk_index;
 mod walk_partition;
@@ -47,7 +48,7 @@ pub use age::AgeUnit;
 pub use hold::{Listed, Protect};
 pub use keep::KeepLast;
 pub use own::RetentionQuery;
-pub use params::{CutoffFrom, OnReferenced, Pacing, Params, Straddling, VacuumChoice, WalkChoice};
+pub use params::{CutoffFrom, Detach, OnReferenced, Pacing, Params, Straddling, VacuumChoice, WalkChoice};
 pub use window::Window;
 
 use self::{
@@ -191,6 +192,7 @@ async fn begin(
         end: chosen.end,
         why: chosen.why,
         skipped: Vec::new(),
+        detaching: None,
         eligible: eligible.rows,
         counted: eligible.counted,
     };
