@@ -404,6 +404,8 @@ async fn a_purge_that_falls_behind_is_seen_in_jobs_show_plan_and_why() {
     assert!(show.contains("10 a day are deleted: it will never catch up"), "{show}");
     assert!(show.contains("rows live    up to 31 d"), "{show}");
     assert!(database.sexton(&["why", "audit-logs"]).done().contains("It will never catch up"));
+    let doctor = database.sexton(&["doctor"]).stdout;
+    assert!(doctor.contains("will never catch up: audit-logs ("), "{doctor}");
     let plan = database.sexton(&["plan", "audit-logs"]).done();
     assert!(plan.contains("estimate  10 rows in each of ") && plan.contains("(by 3 earlier runs;"), "{plan}");
     assert!(plan.contains("rows live up to 31 d"), "{plan}");
