@@ -25,6 +25,9 @@ const TOLD: usize = 50;
 /// its locks. Our own figure; that of `autovacuum_vacuum_scale_factor`, from which PostgreSQL itself tidies up.
 const WORTH_SAYING: f64 = 0.2;
 
+/// How long the statistics of PostgreSQL 14, which cannot be told to make haste, lag behind: twice its half a second.
+const STATISTICS_LAG: Duration = Duration::from_secs(1);
+
 /// What came of it.
 #[derive(Debug, Default)]
 pub struct Care {
@@ -75,7 +78,14 @@ pub async fn after(
     if deleted == 0 {
         return Ok(care);
     }
-    let heaps = heaps(context, oid, deleted).await?;
+    let Some(mut heaps) = heaps(context, oid).await? else {
+        care.interrupted = true;
+        return Ok(care);
+    };
+    if let ([heap], true) = (heaps.as_mut_slice(), params.workers > 1) {
+        // The server may still be adding up what the sessions of workers did.
+        heap.dead = heap.dead.max(i64::try_from(deleted).unwrap_or(i64::MAX));
+    }
     let (mut done, mut skipped) = (Vec::new(), Vec::new());
     let alone = heaps.len() == 1;
     if let Some(why) = not_now(params, stopped) {
@@ -118,20 +128,23 @@ pub async fn after(
     Ok(care)
 }
 
-/// The table, or its leaves.
-async fn heaps(context: &mut RunContext, oid: u32, deleted: u64) -> Result<Vec<Heap>, Stop> {
-    let told = match context.query(statements::PURGE_FLUSH, &[]).await {
-        Ok(_) => true,
-        // Before PostgreSQL 15.
-        Err(Stop::Failed(error)) if error.sqlstate() == Some("42883") => false,
-        Err(stop) => return Err(stop),
+/// The table, or its leaves; `None` if this replica shuts down.
+async fn heaps(context: &mut RunContext, oid: u32) -> Result<Option<Vec<Heap>>, Stop> {
+    let read = async {
+        context.query(statements::PURGE_FLUSH, &[]).await?;
+        let mut rows = context.query(statements::PURGE_CARE, &[&oid]).await?;
+        if rows.first().is_some_and(|row| !row.get::<_, bool>("flushes")) {
+            context.rest(STATISTICS_LAG).await?;
+            context.query(statements::PURGE_FLUSH, &[]).await?;
+            rows = context.query(statements::PURGE_CARE, &[&oid]).await?;
+        }
+        Ok(rows)
     };
-    let rows = context.query(statements::PURGE_CARE, &[&oid]).await?;
-    let mut heaps: Vec<Heap> = rows.iter().map(Heap::from).collect();
-    if let ([heap], false) = (heaps.as_mut_slice(), told) {
-        heap.dead = heap.dead.max(i64::try_from(deleted).unwrap_or(i64::MAX));
+    match read.await {
+        Ok(rows) => Ok(Some(rows.iter().map(Heap::from).collect())),
+        Err(Stop::Drained) => Ok(None),
+        Err(stop) => Err(stop),
     }
-    Ok(heaps)
 }
 
 /// Why nothing is vacuumed after such a run.

@@ -60,7 +60,10 @@ impl Past {
             left: report["backlog"]["rows"].as_u64(),
             batches: number("batches"),
             wal: report["wal_bytes"].as_f64(),
-            walked: (number("busy_ms") + number("resting_ms")) as f64 / 1000.0,
+            // Both are sums over the sessions that worked.
+            walked: (number("busy_ms") + number("resting_ms")) as f64
+                / 1000.0
+                / number("workers").max(1) as f64,
             took,
         }
     }

@@ -91,7 +91,7 @@ pub async fn of_run(
     let mut warnings = before.warnings;
     warnings.extend(life.as_ref().and_then(Lifetime::warning));
     warnings.extend(care.warnings);
-    let Walk { cursor, tally, whole, pressure, .. } = &walk;
+    let Walk { cursor, tally, whole, pressure, parts, .. } = &walk;
     let whole = whole.as_ref().map(|whole| whole.to_json());
     let (min, max) = tally.extremes.unwrap_or_default();
     let details = json!({
@@ -111,8 +111,8 @@ pub async fn of_run(
         "holds": holds(walk.scope), "approved": before.approved, "warnings": warnings,
         "longest_life": life.as_ref().map(Lifetime::to_json),
     });
-    let parts = [details, left, whole.unwrap_or_default(), pressure.to_json(), care.details];
-    let mut report = filled(Report::new(stopped), parts);
+    let all = [details, left, whole.unwrap_or_default(), pressure.to_json(), parts.clone(), care.details];
+    let mut report = filled(Report::new(stopped), all);
     let elapsed = jiff::SignedDuration::try_from(before.since.elapsed()).unwrap_or_default();
     let now = context.now().checked_add(elapsed).unwrap_or(context.now());
     report.come_back = come_back(params, stopped, now);
