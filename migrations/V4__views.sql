@@ -50,14 +50,31 @@ SELECT j.name, j.app, j.kind,
        j.schedule, j.time_zone, j.due_at AS next_due_at, j.due_at AT TIME ZONE j.time_zone AS next_due_local,
        last.state AS last_outcome, last.mode AS last_mode, last.finished_at AS last_finished_at, last.rows_done AS last_rows,
        last.report ->> 'stopped' AS last_stopped, coalesce(last.error, j.invalid_reason) AS last_error,
-       success.finished_at AS last_success_at, j.failure_count, j.revision, j.version, j.edited_by, j.edited_at,
-       j.removed_at, j.params, j.id
+       success.finished_at AS last_success_at,
+       (slo.backlog ->> 'rows')::bigint
+         + coalesce(round((slo.backlog ->> 'arrival_per_day')::float8 * slo.days), 0)::bigint AS eligible,
+       slo.backlog ->> 'oldest' AS oldest_overdue,
+       make_interval(secs => (slo.backlog ->> 'overdue_s')::float8 + slo.days * 86400) AS overdue_by,
+       (slo.backlog ->> 'arrival_per_day')::bigint AS arrival_per_day,
+       (slo.backlog ->> 'drain_per_day')::bigint AS drain_per_day,
+       (slo.backlog ->> 'catches_up')::boolean AS catches_up,
+       j.failure_count, j.revision, j.version, j.edited_by, j.edited_at, j.removed_at, j.params, j.id
   FROM sexton.job j
   LEFT JOIN LATERAL (SELECT * FROM sexton.run r WHERE r.job_id = j.id AND r.state <> 'running'
                       ORDER BY r.epoch DESC, r.version DESC LIMIT 1) last ON true
   LEFT JOIN LATERAL (SELECT r.finished_at FROM sexton.run r WHERE r.job_id = j.id AND r.state = 'succeeded'
-                      ORDER BY r.occurrence DESC LIMIT 1) success ON true;
-COMMENT ON VIEW sexton.jobs IS 'The jobs: state, what is next, how the last run went.';
+                      ORDER BY r.occurrence DESC LIMIT 1) success ON true
+  LEFT JOIN LATERAL (SELECT r.report -> 'backlog' AS backlog,
+                            extract(epoch FROM clock_timestamp() - r.finished_at)::float8 / 86400 AS days
+                       FROM sexton.run r WHERE r.job_id = j.id AND r.state <> 'running' AND r.report ? 'backlog'
+                      ORDER BY r.epoch DESC, r.version DESC LIMIT 1) slo ON true;
+COMMENT ON VIEW sexton.jobs IS 'The jobs: state, what is next, how the last run went, and, of purges, what is overdue.';
+COMMENT ON COLUMN sexton.jobs.eligible IS 'Rows that are old enough to go: those that the last run left (or that a dry run found), and those that came of age since at the rate of late.';
+COMMENT ON COLUMN sexton.jobs.oldest_overdue IS 'The age of the oldest row that the last run left, where an index tells it.';
+COMMENT ON COLUMN sexton.jobs.overdue_by IS 'For how long that row is eligible by now.';
+COMMENT ON COLUMN sexton.jobs.arrival_per_day IS 'Rows a day that came of age, over up to ten runs of this revision.';
+COMMENT ON COLUMN sexton.jobs.drain_per_day IS 'Rows a day that these runs deleted.';
+COMMENT ON COLUMN sexton.jobs.catches_up IS 'False: the job will never catch up, since rows come of age at least as fast as they are deleted. NULL: too few runs to tell.';
 
 CREATE VIEW sexton.overdue AS
 SELECT name AS job, 'late' AS why, next_due_at AS since, clock_timestamp() - next_due_at AS by
@@ -83,6 +100,7 @@ DECLARE
   j sexton.job := sexton.job_named(why.job);
   m sexton.meta;
   last sexton.run;
+  backlog jsonb;
   stranger int;
   workers int[];
   alive int;
@@ -91,6 +109,8 @@ DECLARE
 BEGIN
   SELECT * INTO STRICT m FROM sexton.meta;
   SELECT * INTO last FROM sexton.run r WHERE r.job_id = j.id AND r.state <> 'running' ORDER BY r.epoch DESC, r.version DESC LIMIT 1;
+  SELECT r.report -> 'backlog' INTO backlog FROM sexton.run r
+    WHERE r.job_id = j.id AND r.state <> 'running' AND r.report ? 'backlog' ORDER BY r.epoch DESC, r.version DESC LIMIT 1;
   SELECT count(*) INTO alive FROM sexton.replicas r WHERE r.alive AND j.kind = ANY (r.kinds);
   SELECT count(*) INTO able FROM sexton.replicas r
    WHERE r.alive AND j.kind = ANY (r.kinds) AND sexton.lacks(j.needs, r.knows) = '{}';
@@ -131,6 +151,9 @@ BEGIN
     ELSE format('It is due since %s and waits for a free slot.', j.due_at) END
     || CASE WHEN last.state = 'refused' AND j.state = 'idle' AND j.approved_rows IS NULL
             THEN ' The last run was refused: ' || last.error ELSE '' END
+    || CASE WHEN (backlog ->> 'catches_up')::boolean IS FALSE THEN
+         format(' It will never catch up: about %s rows a day come of age, and it deletes %s; give it more time, rows or pace.',
+                backlog ->> 'arrival_per_day', backlog ->> 'drain_per_day') ELSE '' END
     || CASE WHEN j.approved_rows IS NOT NULL THEN
          format(' Its next run may delete up to %s rows, approved by %s.', j.approved_rows, j.approved_by) ELSE '' END
     || CASE WHEN j.kind = 'purge' AND j.armed_revision IS DISTINCT FROM j.revision THEN

@@ -1,5 +1,6 @@
 -- How the work stands. No parameters; one row; no locks.
--- Alive replicas and their slots, kinds of jobs that none of them knows, jobs whose needs none of them meets, orphaned jobs, invalid jobs, late ones.
+-- Alive replicas and their slots, kinds of jobs that none of them knows, jobs whose needs none of them meets, orphaned jobs,
+-- invalid jobs, late ones, purges that will never catch up.
 SELECT (SELECT count(*) FROM sexton.replicas r WHERE r.alive) AS alive,
        (SELECT coalesce(sum(r.slots), 0)::bigint FROM sexton.replicas r WHERE r.alive) AS slots,
        (SELECT count(*) FROM sexton.job) AS jobs,
@@ -11,4 +12,6 @@ SELECT (SELECT count(*) FROM sexton.replicas r WHERE r.alive) AS alive,
                                    AND sexton.lacks(j.needs, r.knows) = '{}') ORDER BY 1) AS lacking,
        ARRAY(SELECT o.name FROM sexton.orphan o ORDER BY 1) AS orphans,
        ARRAY(SELECT j.name FROM sexton.job j WHERE j.invalid_reason IS NOT NULL ORDER BY 1) AS invalid,
-       ARRAY(SELECT o.job || ' (' || o.why || ')' FROM sexton.overdue o ORDER BY 1) AS overdue
+       ARRAY(SELECT o.job || ' (' || o.why || ')' FROM sexton.overdue o ORDER BY 1) AS overdue,
+       ARRAY(SELECT s.name || ' (' || s.arrival_per_day || ' rows a day come of age, ' || s.drain_per_day || ' go)'
+               FROM sexton.jobs s WHERE NOT s.catches_up ORDER BY 1) AS behind

@@ -76,11 +76,16 @@ statements! {
     PLAN = "plan";
     PROPOSE = "propose";
     PRUNE = "prune";
+    PURGE_CARE = "purge_care";
     PURGE_CUTOFF = "purge_cutoff";
+    PURGE_DETACHED = "purge_detached";
     PURGE_DONE_BEFORE = "purge_done_before";
+    PURGE_FLUSH = "purge_flush";
     PURGE_FOREIGN_KEYS = "purge_foreign_keys";
+    PURGE_HISTORY = "purge_history";
     PURGE_HOLDS = "purge_holds";
     PURGE_INDEX = "purge_index";
+    PURGE_IS_DETACHED = "purge_is_detached";
     PURGE_KEY = "purge_key";
     PURGE_NAMES = "purge_names";
     PURGE_PARTITIONS = "purge_partitions";
@@ -92,6 +97,7 @@ statements! {
     PURGE_SIZE = "purge_size";
     PURGE_TARGET = "purge_target";
     PURGE_TRIGGERS = "purge_triggers";
+    PURGE_VACUUM_COST = "purge_vacuum_cost";
     PURGE_WAL = "purge_wal";
     READ_DEFINITIONS = "read_definitions";
     REFERENCES_TARGET = "references_target";

@@ -383,6 +383,35 @@ async fn a_plan_tells_what_would_go_and_takes_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_purge_that_falls_behind_is_seen_in_jobs_show_plan_and_why() {
+    let database = Database::with_jobs().await;
+    assert!(!database.sexton(&["jobs"]).done().contains("ELIGIBLE"));
+    let fill = "INSERT INTO audit_log (created_at) SELECT now() - i * interval '1 hour' FROM generate_series(1, 2400) i;
+        UPDATE sexton.job SET params = params || '{\"limit_rows\": 10, \"max_fraction\": 1}', schedule = 'daily 03:00'
+         WHERE name = 'audit-logs';
+        SELECT sexton.arm('audit-logs')";
+    database.client.batch_execute(fill).await.expect("the table can be filled");
+    for _ in 0..3 {
+        database.sexton(&["oneshot", "audit-logs"]).done();
+        // As if a day had passed, in which as many rows came of age as stood there.
+        let day = "UPDATE audit_log SET created_at = created_at - interval '1 day';
+            UPDATE sexton.run SET report = jsonb_set(report, '{as_of}', to_jsonb((report ->> 'as_of')::timestamptz - interval '1 day'))";
+        database.client.batch_execute(day).await.expect("a day can pass");
+    }
+    let jobs = database.sexton(&["jobs"]).done();
+    assert!(jobs.contains("ELIGIBLE") && jobs.contains("never catches up"), "{jobs}");
+    let show = database.sexton(&["show", "audit-logs"]).done();
+    assert!(show.contains("10 a day are deleted: it will never catch up"), "{show}");
+    assert!(show.contains("rows live    up to 31 d"), "{show}");
+    assert!(database.sexton(&["why", "audit-logs"]).done().contains("It will never catch up"));
+    let doctor = database.sexton(&["doctor"]).stdout;
+    assert!(doctor.contains("will never catch up: audit-logs ("), "{doctor}");
+    let plan = database.sexton(&["plan", "audit-logs"]).done();
+    assert!(plan.contains("estimate  10 rows in each of ") && plan.contains("(by 3 earlier runs;"), "{plan}");
+    assert!(plan.contains("rows live up to 31 d"), "{plan}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn oneshot_runs_what_is_named_and_tells_a_refusal_by_its_code() {
     let database = Database::with_jobs().await;
     database.fill().await;

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::time::Instant;
@@ -27,6 +27,7 @@ use crate::{
         connect::Connector,
         fence::{Batch, Commits, FencedTransaction, Held},
         run::{Mode, Stop},
+        schedule::Schedule,
         watch::Watcher,
     },
 };
@@ -65,6 +66,7 @@ pub struct RunContext {
     pub(crate) inputs: BTreeMap<String, Value>,
     pub(crate) input_types: BTreeMap<String, String>,
     pub(crate) now: Timestamp,
+    pub(crate) schedule: Option<Schedule>,
     /// When the job's `timeout` is over; `None` if never.
     pub(crate) ends: Option<Instant>,
     pub(crate) batches_left: BatchesLeft,
@@ -105,6 +107,12 @@ impl RunContext {
     /// How long until the job's `timeout` ends the attempt; `None` if never.
     pub fn time_left(&self) -> Option<Duration> {
         self.ends.map(|ends| ends.saturating_duration_since(tokio::time::Instant::now()))
+    }
+
+    /// The longest time between two regular runs of this job, from now on; `None` if no run follows another by its
+    /// schedule. Some milliseconds of work for a schedule with many instants a day.
+    pub fn longest_gap(&self) -> Option<SignedDuration> {
+        self.schedule.as_ref()?.longest_gap(self.now)
     }
 
     /// The options of this occurrence.

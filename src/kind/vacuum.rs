@@ -89,6 +89,38 @@ struct State {
 /// # Cancel safety
 /// As [`RunContext::execute_unfenced`].
 pub async fn clean(context: &mut RunContext, oid: u32, cleaning: Cleaning) -> Result<Cleaned, Stop> {
+    clean_by(context, oid, cleaning, Breaking::Late).await
+}
+
+/// The same, but a shutdown of this replica breaks it off: for a run whose work is done already.
+///
+/// # Errors
+/// As [`RunContext::execute_interruptible`].
+///
+/// # Cancel safety
+/// As [`RunContext::execute_interruptible`].
+pub async fn clean_afterwards(
+    context: &mut RunContext,
+    oid: u32,
+    cleaning: Cleaning,
+) -> Result<Cleaned, Stop> {
+    clean_by(context, oid, cleaning, Breaking::AtOnce).await
+}
+
+/// Whether a shutdown breaks a statement off.
+#[derive(Clone, Copy)]
+enum Breaking {
+    AtOnce,
+    /// When the replica's patience is over.
+    Late,
+}
+
+async fn clean_by(
+    context: &mut RunContext,
+    oid: u32,
+    cleaning: Cleaning,
+    breaking: Breaking,
+) -> Result<Cleaned, Stop> {
     let Some(state) = look(context, oid).await? else { return Ok(Cleaned::Skipped("it is gone")) };
     if !state.may {
         return Ok(Cleaned::Skipped("it belongs to another role"));
@@ -98,7 +130,7 @@ pub async fn clean(context: &mut RunContext, oid: u32, cleaning: Cleaning) -> Re
     }
     let begun = Instant::now();
     let sql = format!("{} {}", cleaning.as_sql(), state.name);
-    if !patiently(context, &sql).await? {
+    if !in_several_tries(context, &sql, breaking).await? {
         return Ok(Cleaned::Skipped(LOCKED));
     }
     let took = begun.elapsed();
@@ -114,8 +146,16 @@ pub async fn clean(context: &mut RunContext, oid: u32, cleaning: Cleaning) -> Re
 /// # Cancel safety
 /// As [`RunContext::execute_unfenced`].
 pub async fn patiently(context: &mut RunContext, sql: &str) -> Result<bool, Stop> {
+    in_several_tries(context, sql, Breaking::Late).await
+}
+
+async fn in_several_tries(context: &mut RunContext, sql: &str, breaking: Breaking) -> Result<bool, Stop> {
     for _ in 0..TRIES {
-        match context.execute_unfenced(sql, LockWait::Brief).await? {
+        let done = match breaking {
+            Breaking::Late => context.execute_unfenced(sql, LockWait::Brief).await?,
+            Breaking::AtOnce => context.execute_interruptible(sql, LockWait::Brief).await?,
+        };
+        match done {
             Unfenced::Done => return Ok(true),
             Unfenced::Undone(undone @ Undone::StatementTimeout) => return Err(self::undone(sql, undone)),
             Unfenced::Undone(Undone::LockTimeout | Undone::Conflict) => context.rest(REST).await?,

@@ -5,6 +5,8 @@
 
 use std::{future::Future, time::Duration};
 
+use tokio_util::sync::CancellationToken;
+
 use crate::protocol::{
     run::{Stop, StopReason},
     watch::Watcher,
@@ -18,17 +20,26 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Watches one run; from [`RunContext::watch`](super::RunContext::watch).
 pub struct Watch {
     watcher: Watcher,
+    /// A shutdown that ends the statement too.
+    drain: Option<CancellationToken>,
 }
 
 impl Watch {
     pub(super) fn new(watcher: Watcher) -> Self {
-        Watch { watcher }
+        Watch { watcher, drain: None }
+    }
+
+    /// The same, for a statement that may be broken off at any time: a shutdown cancels it too.
+    #[must_use]
+    pub(super) fn or_drained(mut self, drain: CancellationToken) -> Self {
+        self.drain = Some(drain);
+        self
     }
 
     /// Waits for `work`, which is waiting for the run's session. When the run must stop (cancelled, paused, edited,
     /// taken over), the statement is cancelled, and `work` ends with what the server then says.
     ///
-    /// A shutdown is no reason: the replica waits for a batch border for its `drain_timeout`, and then drops the run.
+    /// A shutdown is no reason, unless asked for: the replica waits for a batch border for its `drain_timeout`, and then drops the run.
     ///
     /// # Errors
     /// [`Stop::Fenced`] once the run had to stop.
@@ -37,17 +48,26 @@ impl Watch {
     /// That of `work`.
     pub async fn over<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
         let mut work = std::pin::pin!(work);
-        let reason = loop {
+        let drain = self.drain.clone();
+        let drained = async {
+            match drain {
+                Some(drain) => drain.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
+        let mut drained = std::pin::pin!(drained);
+        let stop = loop {
             tokio::select! {
                 biased;
                 done = &mut work => return Ok(done),
-                reason = self.look() => if let Some(reason) = reason { break reason },
+                () = &mut drained => break Stop::Drained,
+                reason = self.look() => if let Some(reason) = reason { break Stop::Fenced(reason) },
             }
         };
         loop {
             tokio::select! {
                 biased;
-                _ = &mut work => return Err(Stop::Fenced(reason)),
+                _ = &mut work => return Err(stop),
                 () = self.cancel() => {}
             }
         }

@@ -23,6 +23,7 @@ use crate::{
     protocol::{
         connect::Connector,
         fence::Held,
+        schedule::Schedule,
         worker::{Crew, Part},
     },
 };
@@ -164,6 +165,7 @@ struct Team {
     inputs: BTreeMap<String, Value>,
     input_types: BTreeMap<String, String>,
     now: jiff::Timestamp,
+    schedule: Option<Schedule>,
     ends: Option<tokio::time::Instant>,
     batches_left: super::context::BatchesLeft,
 }
@@ -190,6 +192,7 @@ impl Team {
             inputs: context.inputs.clone(),
             input_types: context.input_types.clone(),
             now: context.now,
+            schedule: context.schedule.clone(),
             ends: context.ends,
             batches_left: context.batches_left.clone(),
         }
@@ -209,6 +212,7 @@ impl Team {
             inputs: self.inputs.clone(),
             input_types: self.input_types.clone(),
             now: self.now,
+            schedule: self.schedule.clone(),
             ends: self.ends,
             batches_left: self.batches_left.clone(),
         }

@@ -120,6 +120,7 @@ fn prepare(shared: &Shared, job: &Job, held: Held) -> (RunContext, Result<(), St
     let inputs = job.run_inputs.as_object().cloned().unwrap_or_default().into_iter().collect();
     let declared = job.inputs.as_object().cloned().unwrap_or_default();
     let now = shared.now.unwrap_or(held.claim().claimed_at);
+    let seed = Seed::new(held.claim().install_id, &job.candidate.job_name);
     let context = RunContext {
         held,
         connector: shared.connector.clone(),
@@ -131,6 +132,7 @@ fn prepare(shared: &Shared, job: &Job, held: Held) -> (RunContext, Result<(), St
             .filter_map(|(name, kind)| Some((name, kind.as_str()?.to_owned())))
             .collect(),
         now,
+        schedule: job.schedule.read(&seed).ok().map(|(schedule, _)| schedule),
         ends: tokio::time::Instant::now().checked_add(timeout(job)),
         batches_left: shared.kill_after_batches.map(|batches| Arc::new(batches.into())),
     };

@@ -61,6 +61,15 @@ mod command;
 // What a purge deletes, refuses and reports.
 mod purge;
 
+// Estimates, the longest time that a row can live, and whether a purge keeps up.
+mod purge_backlog;
+
+// What follows a purge's walk: VACUUM, and what is said of the space.
+mod purge_care;
+
+// Partitions that are detached concurrently: interrupted at each step, held, and without keeping readers waiting.
+mod purge_detach;
+
 // What purges must leave: holds, set at any moment, and what jobs protect.
 mod purge_hold;
 

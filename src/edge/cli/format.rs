@@ -22,6 +22,16 @@ pub(super) fn count(number: i64) -> String {
     text
 }
 
+/// `512 B`, `3.4 MiB`.
+pub(super) fn bytes(number: i64) -> String {
+    const UNITS: [&str; 5] = ["B", "KiB", "MiB", "GiB", "TiB"];
+    let (mut size, mut unit) = (number.max(0) as f64, 0);
+    while size >= 1023.95 && unit + 1 < UNITS.len() {
+        (size, unit) = (size / 1024.0, unit + 1);
+    }
+    if unit == 0 { format!("{size:.0} B") } else { format!("{size:.1} {}", UNITS[unit]) }
+}
+
 /// `85 ms`, `3.2 s`, `4m 05s`, `2h 10m`, `3d 4h`.
 pub(super) fn span(seconds: f64) -> String {
     let seconds = seconds.max(0.0);
@@ -93,6 +103,20 @@ mod tests {
             ["0", "999", "1,000", "-1,234,567"],
             [0, 999, 1000, -1_234_567].map(count).each_ref().map(String::as_str)
         );
+    }
+
+    #[test]
+    fn bytes_have_a_binary_unit() {
+        let sizes = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KiB"),
+            (1024 * 1024 - 1, "1.0 MiB"),
+            (5 << 40, "5.0 TiB"),
+        ];
+        for (number, text) in sizes {
+            assert_eq!(bytes(number), text);
+        }
     }
 
     #[test]

@@ -33,10 +33,16 @@ fn described(jobs: &Vec<JobRow>, context: &Context) -> String {
                 Or in SQL: SELECT sexton.schedule_purge('audit_log', 'created_at', '30 days');"
             .to_owned();
     }
-    let mut table = output::table(&["JOB", "KIND", "STATE", "ARMED", "NEXT DUE", "", "LAST", "ROWS", "NOTE"]);
+    // Where no job has a backlog, nobody misses the column.
+    let backlog = jobs.iter().any(|job| job.eligible.is_some_and(|rows| rows > 0));
+    let mut heads = vec!["JOB", "KIND", "STATE", "ARMED", "NEXT DUE", "", "LAST", "ROWS", "NOTE"];
+    if backlog {
+        heads.insert(8, "ELIGIBLE");
+    }
+    let mut table = output::table(&heads);
     for job in jobs {
         let (local, away) = next_due(job);
-        table.add_row(vec![
+        let mut cells = vec![
             Cell::new(&job.name),
             Cell::new(&job.kind),
             output::state_cell(&job.state),
@@ -46,7 +52,11 @@ fn described(jobs: &Vec<JobRow>, context: &Context) -> String {
             last(job),
             output::number_cell(job.last_rows.map(format::count).unwrap_or_default()),
             Cell::new(note(job, context)),
-        ]);
+        ];
+        if backlog {
+            cells.insert(8, output::number_cell(job.eligible.map(format::count).unwrap_or_default()));
+        }
+        table.add_row(cells);
     }
     output::lines(&table)
 }
@@ -90,6 +100,7 @@ fn note(job: &JobRow, context: &Context) -> String {
         _ if matches!(job.last_outcome.as_deref(), Some("failed" | "timed_out" | "refused" | "lost")) => {
             job.last_error.clone().unwrap_or_default()
         }
+        _ if job.catches_up == Some(false) => "never catches up".to_owned(),
         _ if armed(job, context) == "no" => "only reports until armed".to_owned(),
         _ => job.last_stopped.clone().filter(|why| why != "drained").unwrap_or_default(),
     };

@@ -93,12 +93,60 @@ fn purge(job: &str, report: &Value) -> Option<String> {
         show::leaf(&report["newest"])
     ));
     text.push_str(&format!("walk      {}: {}\n", said("walk"), said("walk_why")));
+    text.push_str(&estimate(report));
+    text.extend(
+        report
+            .pointer("/longest_life/text")
+            .and_then(Value::as_str)
+            .map(|life| format!("rows live up to {life}\n")),
+    );
+    if let Some(kept) = report["kept"].as_i64().filter(|kept| *kept > 0) {
+        text.push_str(&format!(
+            "kept      {} old rows stay, by holds or as the job says\n",
+            format::count(kept)
+        ));
+    }
+    for hold in report["holds"].as_array().into_iter().flatten() {
+        text.push_str(&format!("hold      {}\n", show::leaf(hold)));
+    }
+    for part in report["partitions"].as_array().into_iter().flatten() {
+        let about = if part["counted"] == true { "" } else { "about " };
+        let (name, rows, until) =
+            (show::leaf(&part["name"]), show::leaf(&part["rows"]), show::leaf(&part["until"]));
+        text.push_str(&format!("partition {name} goes as a whole: {about}{rows} rows, up to {until}\n"));
+    }
+    for part in report["partitions_kept"].as_array().into_iter().flatten() {
+        text.push_str(&format!(
+            "partition {} stays: {}\n",
+            show::leaf(&part["name"]),
+            show::leaf(&part["why"])
+        ));
+    }
     for (name, heading) in [("warnings", "warning"), ("missing_indexes", "missing")] {
         for item in report[name].as_array().into_iter().flatten() {
             text.push_str(&format!("{heading:<10}{}\n", show::leaf(item)));
         }
     }
     Some(text)
+}
+
+/// What it would take, by the runs before.
+fn estimate(report: &Value) -> String {
+    let told = &report["estimate"];
+    let (Some(rows), Some(runs)) = (told["rows"].as_i64(), told["from_runs"].as_i64()) else {
+        return "estimate  none: no real run of this job has deleted by this walk yet\n".to_owned();
+    };
+    let took = format::span(told["seconds"].as_f64().unwrap_or_default());
+    let of_each = match told["runs_needed"].as_i64() {
+        Some(needed) if needed > 1 => format!(" in each of {needed} runs"),
+        _ => String::new(),
+    };
+    let wal = format::bytes(told["wal_bytes"].as_i64().unwrap_or_default());
+    format!(
+        "estimate  {} rows{of_each}: {} batches, {took}, {wal} of WAL (by {runs} earlier runs; WAL of the whole server)\n",
+        format::count(rows),
+        show::leaf(&told["batches"])
+    )
 }
 
 #[cfg(test)]

@@ -83,6 +83,9 @@ fn job_text(
         job.due_at.map(|at| format!("{} ({})", format::instant(at, zone), format::relative(at, row.now))),
     );
     facts.maybe("target", job.target_name.clone());
+    let life = last.filter(|run| run.revision == row.revision).and_then(longest_life);
+    facts.maybe("rows live", life.map(|life| format!("up to {life}")));
+    facts.maybe("eligible", backlog(row));
     facts.maybe("invalid", job.invalid_reason.clone());
     facts.add("missed", &job.missed).maybe("max lateness", job.max_lateness.clone());
     facts.add("jitter", &job.jitter).add("timeout", &job.timeout);
@@ -116,6 +119,27 @@ fn job_text(
         text.extend(run_text(run).lines().map(|line| format!("  {line}\n")));
     }
     text
+}
+
+/// The longest time that a row of a purge can live, as a run reported it.
+fn longest_life(run: &RunRow) -> Option<&str> {
+    run.report.as_ref()?.pointer("/longest_life/text")?.as_str()
+}
+
+/// What waits for the next run of a purge, and whether it keeps up.
+fn backlog(row: &JobRow) -> Option<String> {
+    let mut text = format!("about {} rows", format::count(row.eligible?));
+    if let (Some(oldest), Some(by)) = (&row.oldest_overdue, row.overdue_by) {
+        let _ = write!(text, ", the oldest of {oldest}, overdue by {}", format::span(by));
+    }
+    if let (Some(arrival), Some(drain)) = (row.arrival_per_day, row.drain_per_day) {
+        let (arrival, drain) = (format::count(arrival), format::count(drain));
+        let _ = write!(text, "; {arrival} a day come of age, {drain} a day are deleted");
+    }
+    if row.catches_up == Some(false) {
+        text.push_str(": it will never catch up");
+    }
+    Some(text)
 }
 
 fn switch(on: bool, by: Option<&str>, at: Option<Timestamp>, now: Timestamp) -> String {

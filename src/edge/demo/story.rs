@@ -148,7 +148,7 @@ async fn approve(screen: &mut Screen, application: &Application, refused: &Run) 
     let mut words = vec!["arm"];
     words.extend(line.split_whitespace());
     operate(screen, application, &words).await?;
-    refused.reported("eligible_before")
+    refused.reported("eligible")
 }
 
 async fn purge(

@@ -102,7 +102,7 @@ pub async fn choose(
     if commonest * eligible.of as f64 > COMMON_ROWS {
         return heap("many rows share one age".to_owned());
     }
-    let few = i64::try_from(eligible.rows).unwrap_or(i64::MAX).saturating_mul(4) < blocks;
+    let few = few(eligible, blocks);
     match correlation {
         _ if blocks <= SMALL_BLOCKS => by_index(format!("small table, along {index}")),
         _ if few => by_index(format!("few rows are eligible, along {index}")),
@@ -112,6 +112,32 @@ pub async fn choose(
         Some(correlation) => heap(format!("ages are scattered over the heap (correlation {correlation:.2})")),
         None => heap("no statistics on the age".to_owned()),
     }
+}
+
+/// The index that a walk through the heap would be better off with, as a statement: `auto` would walk along it, since few
+/// rows of a large table are eligible. It is what one makes once; a purge never does by itself.
+pub async fn missing_index(
+    context: &mut RunContext,
+    scope: &Scope,
+    facts: &Facts,
+    at: Place,
+    eligible: Eligible,
+) -> Result<Option<String>, Stop> {
+    let Some((age, column)) = scope.age.as_ref().and_then(|age| Some((age, age.column?))) else {
+        return Ok(None);
+    };
+    let blocks = blocks(context, facts).await?;
+    if !matches!(at, Place::Block(_)) || blocks <= SMALL_BLOCKS || !few(eligible, blocks) {
+        return Ok(None);
+    }
+    let rows = context.query(statements::PURGE_INDEX, &[&facts.oid, &column]).await?;
+    let there = rows.first().is_some_and(|row| row.get::<_, Option<String>>("index").is_some());
+    Ok((!there).then(|| format!("CREATE INDEX CONCURRENTLY ON {} ({});", facts.name, age.sql.as_str())))
+}
+
+/// Whether reading each eligible row by itself costs less than reading the heap through.
+fn few(eligible: Eligible, blocks: i64) -> bool {
+    i64::try_from(eligible.rows).unwrap_or(i64::MAX).saturating_mul(4) < blocks
 }
 
 /// The partition walk, where it is asked for or the quicker one; else why not.

@@ -6,7 +6,10 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::moment::{Block, Moment};
+use super::{
+    moment::{Block, Moment},
+    walk_detach::Detaching,
+};
 
 /// Where a purge stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,6 +32,9 @@ pub struct Cursor {
     /// Ranges where rows were locked; a patient pass visits them at the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub skipped: Vec<Range>,
+    /// The partition that is being detached concurrently.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detaching: Option<Detaching>,
     /// Rows that were eligible when the first attempt began.
     pub eligible: u64,
     /// Whether these were counted, or estimated.
@@ -128,6 +134,7 @@ mod tests {
             until: None,
             why: String::new(),
             skipped: Vec::new(),
+            detaching: None,
             eligible: 0,
             counted: true,
         };

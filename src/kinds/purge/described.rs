@@ -180,4 +180,16 @@ pub const TABLE: &[Param] = &[
         default: "false",
         help: "Counts the rows of a partition before it goes; otherwise the report has an estimate.",
     },
+    Param {
+        name: "detach",
+        takes: "\"plain\" or \"concurrently\"",
+        default: "\"plain\"",
+        help: "With walk = \"partition\": whether partitions are detached with the fence, or before it and without locks that readers wait for.",
+    },
+    Param {
+        name: "vacuum",
+        takes: "\"auto\", \"never\" or \"after\"",
+        default: "\"auto\"",
+        help: "After the walk, VACUUM (ANALYZE) the table: where autovacuum would come too, not at all, or wherever rows went.",
+    },
 ];

@@ -57,7 +57,9 @@ impl Verdict {
     pub fn enforce(self) -> Result<Self, Stop> {
         let Some(Refusal { reason, remedy }) = self.refusal else { return Ok(self) };
         let Value::Object(details) = json!({
-            "deleted": 0, "eligible_before": self.eligible.rows, "table_rows": self.eligible.of,
+            "deleted": 0, "eligible": self.eligible.rows, "eligible_counted": self.eligible.counted,
+            "table_rows": self.eligible.of,
+            "backlog": {"rows": self.eligible.rows, "counted": self.eligible.counted},
         }) else {
             return Err(Stop::refused(reason, remedy));
         };

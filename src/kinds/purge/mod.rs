@@ -11,13 +11,17 @@
 mod age;
 mod ahead;
 mod budget;
+mod care;
 mod choose;
 mod cursor;
 mod described;
 mod guard;
+mod history;
 mod hold;
 mod keep;
 mod kept;
+mod left;
+mod lifetime;
 mod moment;
 mod own;
 mod pace;
@@ -31,6 +35,7 @@ mod sample;
 mod statement;
 mod target;
 mod walk;
+mod walk_detach;
 mod walk_heap;
 mod walk_index;
 mod walk_partition;
@@ -44,12 +49,15 @@ pub use age::AgeUnit;
 pub use hold::{Listed, Protect};
 pub use keep::KeepLast;
 pub use own::RetentionQuery;
-pub use params::{CutoffFrom, OnReferenced, Pacing, Params, Straddling, WalkChoice};
+pub use params::{CutoffFrom, Detach, OnReferenced, Pacing, Params, Straddling, VacuumChoice, WalkChoice};
 pub use window::Window;
 
 use self::{
     budget::Budget,
     cursor::{Cursor, Cutoff, Place},
+    history::History,
+    lifetime::Lifetime,
+    moment::Moment,
     pace::Pace,
     pressure::Pressure,
     report::{Before, Found, Sizes},
@@ -129,6 +137,7 @@ async fn real_run(
         since,
         started: since,
         sizes: Sizes::read(context, facts.oid).await?,
+        done,
         wal: report::wal(context).await?,
         warnings: preflight::warnings(context, facts, keys).await?,
         approved: None,
@@ -185,6 +194,7 @@ async fn begin(
         until: None,
         why: chosen.why,
         skipped: Vec::new(),
+        detaching: None,
         eligible: eligible.rows,
         counted: eligible.counted,
     };
@@ -219,18 +229,37 @@ async fn dry_run(
         }
         _ => None,
     };
+    let mut missing: Vec<String> =
+        keys.iter().filter(|key| !key.indexed).map(|key| key.remedy.clone()).collect();
+    if let Some(chosen) = &chosen {
+        missing.extend(choose::missing_index(context, scope, facts, chosen.at, eligible).await?);
+    }
     let walk = chosen.map(|chosen| (chosen.at.walk(), chosen.why));
     let extent = extent(context, scope, cutoff.as_ref()).await?;
-    let missing = keys.iter().filter(|key| !key.indexed).map(|key| key.remedy.clone()).collect();
     let mut warnings = preflight::warnings(context, facts, keys).await?;
     warnings.extend(whole.as_ref().and_then(Whole::warning));
     let whole = match whole {
         Some(whole) => whole.listed(context).await?,
         None => Value::Null,
     };
-    let cutoff = cutoff.map(|cutoff| cutoff.at);
-    let found = Found { cutoff, verdict, walk, whole, extent, kept, problems, missing, warnings };
-    Ok(report::of_dry_run(params, scope, found))
+    let history = History::read(context).await?;
+    let life = Lifetime::of(context, params, cutoff.as_ref(), &history);
+    let limit_rows = Budget::new(params, context.options(), 0, context.now())?.left(0);
+    let found = Found {
+        cutoff,
+        verdict,
+        walk,
+        whole,
+        extent,
+        history,
+        life,
+        limit_rows,
+        kept,
+        problems,
+        missing,
+        warnings,
+    };
+    Ok(report::of_dry_run(params, scope, context.now(), found))
 }
 
 async fn cutoff(context: &mut RunContext, params: &Params, scope: &Scope) -> Result<Option<Cutoff>, Stop> {
@@ -247,11 +276,10 @@ async fn extent(
     context: &mut RunContext,
     scope: &Scope,
     cutoff: Option<&Cutoff>,
-) -> Result<Option<(Value, Value)>, Stop> {
+) -> Result<Option<(Option<Moment>, Option<Moment>)>, Stop> {
     let Some(sql) = scope.extent(cutoff) else { return Ok(None) };
     let rows = context.query(&sql.text, &sql.values).await?;
-    let age = |row: &tokio_postgres::Row, at: usize| scope.shown(row.get(at)).into();
-    Ok(rows.first().map(|row| (age(row, 0), age(row, 1))))
+    Ok(rows.first().map(|row| (row.get(0), row.get(1))))
 }
 
 /// In a dry run, what a run would refuse is noted instead.

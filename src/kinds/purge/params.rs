@@ -82,6 +82,12 @@ pub struct Params {
     /// Count the rows of a partition before it goes, instead of estimating them.
     #[serde(default)]
     pub exact_counts: bool,
+    /// How partitions leave their table.
+    #[serde(default)]
+    pub detach: Detach,
+    /// Whether the table is vacuumed after the walk.
+    #[serde(default)]
+    pub vacuum: VacuumChoice,
 }
 
 fn one() -> u16 {
@@ -142,6 +148,30 @@ pub enum WalkChoice {
     Heap,
     /// Partitions as a whole.
     Partition,
+}
+
+/// How partitions leave their table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Detach {
+    /// In the transaction of their removal, with the fence.
+    #[default]
+    Plain,
+    /// Before it, without a fence and without keeping anybody waiting.
+    Concurrently,
+}
+
+/// Whether the table is vacuumed after the walk.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VacuumChoice {
+    /// Where autovacuum would come as well.
+    #[default]
+    Auto,
+    /// Not.
+    Never,
+    /// Wherever a run left dead rows.
+    After,
 }
 
 /// What becomes of old rows in partitions that do not go as a whole.
@@ -295,6 +325,9 @@ impl Params {
         if self.walk == WalkChoice::Partition && self.predicate.is_some() {
             return wrong("where", "may spare rows, but walk = \"partition\" takes partitions as a whole");
         }
+        if self.walk != WalkChoice::Partition && self.detach == Detach::Concurrently {
+            return wrong("detach", "\"concurrently\" needs walk = \"partition\"");
+        }
         if self.walk != WalkChoice::Partition && self.straddling.is_some() {
             return wrong("straddling", "needs walk = \"partition\"");
         }
@@ -365,6 +398,8 @@ mod tests {
             ("keep_last", json!({"rows": 0, "per": ["a"]}), "params.keep_last: rows"),
             ("keep_last", json!({"rows": 1, "per": []}), "params.keep_last: per"),
             ("keep_min", json!(0), "params.keep_min"),
+            ("detach", json!("concurrently"), "params.detach: \"concurrently\" needs walk"),
+            ("vacuum", json!("full"), "params.vacuum"),
             ("retention_column", json!("kept"), "params.retention_column: excludes `retention`"),
             ("retention_query", json!({"query": "SELECT 1", "key": "a"}), "params.retention_query: excludes"),
             ("protect", json!({"table": "t", "keys": []}), "params.protect"),

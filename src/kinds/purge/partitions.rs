@@ -12,7 +12,7 @@ use super::{
     age::AgeType,
     cursor::Cutoff,
     moment::Moment,
-    params::Params,
+    params::{Detach, Params},
     statement::{Quoted, Scope},
     target::{Facts, ForeignKey},
 };
@@ -84,6 +84,10 @@ pub async fn consider(
         let reason = format!("{} has no partitions by range of its age alone", facts.name);
         return Ok(Err((reason, "set walk = \"index\", or leave it out".to_owned())));
     }
+    if params.detach == Detach::Concurrently && rows.iter().any(|row| row.get("is_default")) {
+        let reason = format!("{} has a default partition, which rules out DETACH CONCURRENTLY", facts.name);
+        return Ok(Err((reason, "set detach = \"plain\", or leave it out".to_owned())));
+    }
     if let Some(schema) = schema {
         archive(context, schema, &facts.role).await?;
     }
@@ -137,6 +141,8 @@ fn spares(params: &Params, scope: &Scope) -> Option<&'static str> {
         straddling: _,
         archive_schema: _,
         exact_counts: _,
+        vacuum: _,
+        detach: _,
     } = params;
     [
         ("where", written.is_some() || !predicate.is_empty()),

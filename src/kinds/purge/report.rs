@@ -6,8 +6,13 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
 use super::{
-    cursor::{Cursor, Place},
-    guard::{self, Eligible, Verdict},
+    care,
+    cursor::Cutoff,
+    guard::{Eligible, Verdict},
+    history::History,
+    left,
+    lifetime::Lifetime,
+    moment::Moment,
     params::Params,
     statement::Scope,
     walk::Walk,
@@ -56,6 +61,8 @@ pub struct Before {
     pub started: tokio::time::Instant,
     /// The table's sizes.
     pub sizes: Sizes,
+    /// Rows that earlier attempts deleted.
+    pub done: u64,
     /// Where the WAL stood.
     pub wal: Option<i64>,
     /// What people should know.
@@ -75,8 +82,15 @@ pub async fn of_run(
 ) -> Result<Report, Stop> {
     let took = before.started.elapsed();
     let wal = wal(context).await?.zip(before.wal).map(|(after, before)| after - before);
-    let after = Sizes::read(context, oid).await?;
-    let left = left(context, &walk, stopped).await?;
+    let history = History::read(context).await?;
+    let left = left::after(context, &walk, stopped, oid, before.done, &history).await?;
+    let life = Lifetime::of(context, params, walk.cursor.cutoff.as_ref(), &history);
+    let walked = Sizes::read(context, oid).await?;
+    let care = care::after(context, params, oid, walk.tally.deleted, stopped).await?;
+    let after = if care.interrupted { walked } else { Sizes::read(context, oid).await? };
+    let mut warnings = before.warnings;
+    warnings.extend(life.as_ref().and_then(Lifetime::warning));
+    warnings.extend(care.warnings);
     let Walk { cursor, tally, whole, pressure, parts, .. } = &walk;
     let whole = whole.as_ref().map(|whole| whole.to_json());
     let (min, max) = tally.extremes.unwrap_or_default();
@@ -86,7 +100,7 @@ pub async fn of_run(
         "retention": params.retention_text(),
         "grace": params.grace.as_ref().map(Retention::as_str),
         "walk": cursor.walk(), "walk_why": cursor.why,
-        "eligible_before": cursor.eligible, "eligible_counted": cursor.counted,
+        "eligible": cursor.eligible, "eligible_counted": cursor.counted,
         "deleted": tally.deleted, "skipped_locked": tally.skipped_locked, "batches": tally.batches,
         "batch_rows": {"last": tally.last, "min": min, "max": max}, "batch_ms_max": milliseconds(tally.longest),
         "crowded_ages": tally.crowded, "bounds_guessed": tally.guessed,
@@ -94,12 +108,11 @@ pub async fn of_run(
         "busy_ms": milliseconds(tally.busy), "resting_ms": milliseconds(tally.rested),
         "wal_bytes": wal, "wal_is": "of the whole server meanwhile",
         "before": before.sizes.to_json(), "after": after.to_json(),
-        "holds": holds(walk.scope), "approved": before.approved, "warnings": before.warnings,
+        "holds": holds(walk.scope), "approved": before.approved, "warnings": warnings,
+        "longest_life": life.as_ref().map(Lifetime::to_json),
     });
-    let mut report = filled(
-        Report::new(stopped),
-        [details, left, whole.unwrap_or_default(), pressure.to_json(), parts.clone()],
-    );
+    let all = [details, left, whole.unwrap_or_default(), pressure.to_json(), parts.clone(), care.details];
+    let mut report = filled(Report::new(stopped), all);
     let elapsed = jiff::SignedDuration::try_from(before.since.elapsed()).unwrap_or_default();
     let now = context.now().checked_add(elapsed).unwrap_or(context.now());
     report.come_back = come_back(params, stopped, now);
@@ -129,31 +142,11 @@ fn come_back(params: &Params, stopped: Stopped, now: Timestamp) -> ComeBack {
     }
 }
 
-/// What is left, where that is cheap to tell.
-async fn left(context: &mut RunContext, walk: &Walk<'_>, stopped: Stopped) -> Result<Value, Stop> {
-    let partitions_alone = matches!(walk.cursor.at, Place::Partition(_));
-    if stopped == Stopped::Drained && !partitions_alone {
-        let referenced = guard::count_referenced(context, walk.scope, walk.cursor.cutoff.as_ref()).await?;
-        let left = walk.tally.skipped_locked + referenced.unwrap_or_default();
-        return Ok(json!({"rows_left": left, "skipped_referenced": referenced}));
-    }
-    let Cursor { at, cutoff, eligible, .. } = &walk.cursor;
-    let estimate = eligible.saturating_sub(walk.tally.deleted);
-    let (Place::Age(from), Some(cutoff)) = (at, cutoff) else {
-        return Ok(json!({"rows_left_estimate": estimate}));
-    };
-    let none = 0;
-    let Some(sql) = walk.scope.next_ages(from, &cutoff.age, &none) else { return Ok(json!({})) };
-    let rows = context.query(&sql.text, &sql.values).await?;
-    let oldest = walk.scope.shown(rows.first().and_then(|row| row.get(0)));
-    Ok(json!({"rows_left_estimate": estimate, "oldest_left": oldest}))
-}
-
 /// What a dry run found out.
 #[derive(Debug)]
 pub struct Found {
     /// The cutoff.
-    pub cutoff: Option<Timestamp>,
+    pub cutoff: Option<Cutoff>,
     /// What the guards say.
     pub verdict: Verdict,
     /// The walk that a run would take.
@@ -161,7 +154,13 @@ pub struct Found {
     /// The partitions that would go, as JSON.
     pub whole: Value,
     /// Oldest and youngest age that would go.
-    pub extent: Option<(Value, Value)>,
+    pub extent: Option<(Option<Moment>, Option<Moment>)>,
+    /// How earlier runs went.
+    pub history: History,
+    /// The longest time that a row can live.
+    pub life: Option<Lifetime>,
+    /// The most rows of one run.
+    pub limit_rows: Option<u64>,
     /// Rows that are old and stay, by holds and by what the job protects.
     pub kept: u64,
     /// Why a run would refuse, guards apart.
@@ -173,22 +172,28 @@ pub struct Found {
 }
 
 /// The report of a dry run.
-pub fn of_dry_run(params: &Params, scope: &Scope, found: Found) -> Report {
-    let Eligible { rows, of, .. } = found.verdict.eligible;
+pub fn of_dry_run(params: &Params, scope: &Scope, now: Timestamp, found: Found) -> Report {
+    let Eligible { rows, of, counted } = found.verdict.eligible;
     let mut refusals = found.problems;
     refusals.extend(found.verdict.refusal.map(|refusal| (refusal.reason, Some(refusal.remedy))));
     let refusals: Vec<Value> =
         refusals.into_iter().map(|(reason, remedy)| json!({"reason": reason, "remedy": remedy})).collect();
     let (oldest, newest) = found.extent.unwrap_or_default();
+    let backlog = left::all(scope, rows, counted, oldest, found.cutoff.as_ref());
     let (walk, why) = found.walk.unzip();
+    let estimate = walk.and_then(|walk| found.history.estimate(walk, rows, found.limit_rows));
+    let mut warnings = found.warnings;
+    warnings.extend(found.life.as_ref().and_then(Lifetime::warning));
     let details = json!({
         "dry": true,
-        "cutoff": found.cutoff.map(|at| at.to_string()),
+        "cutoff": found.cutoff.map(|cutoff| cutoff.at.to_string()), "as_of": now.to_string(),
         "retention": params.retention_text(),
         "grace": params.grace.as_ref().map(Retention::as_str),
-        "eligible": rows, "kept": found.kept, "holds": holds(scope), "table_rows": of, "oldest": oldest, "newest": newest,
+        "eligible": rows, "eligible_counted": counted, "kept": found.kept, "holds": holds(scope), "table_rows": of,
+        "oldest": scope.shown(oldest), "newest": scope.shown(newest), "backlog": backlog,
         "walk": walk, "walk_why": why,
-        "would_refuse": refusals, "missing_indexes": found.missing, "warnings": found.warnings,
+        "would_refuse": refusals, "missing_indexes": found.missing, "warnings": warnings,
+        "estimate": estimate, "longest_life": found.life.as_ref().map(Lifetime::to_json),
         "deleted": 0,
     });
     filled(Report::new(Stopped::Drained), [details, found.whole])

@@ -161,6 +161,13 @@ impl Scope {
         self.eligible_in(sql, cutoff, range)
     }
 
+    /// The lowest age of what is eligible in a range; `None` for a purge without an age.
+    pub fn oldest_in<'a>(&'a self, cutoff: Option<&'a Cutoff>, range: &'a Range) -> Option<Sql<'a>> {
+        let age = &self.age.as_ref()?.sql.0;
+        let sql = Sql::new(&format!("SELECT {age} FROM {} WHERE ", self.table.0));
+        Some(self.eligible_in(sql, cutoff, range).add(&format!(" ORDER BY {age} LIMIT 1")))
+    }
+
     /// Counts what is eligible, up to a number; all of it if `None`.
     pub fn count<'a>(&'a self, cutoff: Option<&'a Cutoff>, up_to: &'a Option<i64>) -> Sql<'a> {
         let sql =

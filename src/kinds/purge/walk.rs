@@ -364,6 +364,11 @@ impl<'a> Walk<'a> {
         Ok(left)
     }
 
+    /// The session's settings are those of its start again.
+    pub(super) fn forget_limit(&mut self) {
+        self.limit = None;
+    }
+
     pub(super) async fn limit_statements(
         &mut self,
         context: &mut RunContext,

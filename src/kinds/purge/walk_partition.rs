@@ -11,14 +11,16 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{
+    age::AgeType,
     cursor::{Cursor, Cutoff, Place},
     guard::number,
     moment::Moment,
-    params::{Params, Straddling},
+    params::{Detach, Params, Straddling},
     partitions::{self, Partition, Partitions},
     statement::{Quoted, Scope},
     target::{Facts, ForeignKey},
     walk::{Next, Walk, end_of, failed},
+    walk_detach,
 };
 use crate::{
     kind::{RunContext, Stop, Stopped},
@@ -26,25 +28,27 @@ use crate::{
 };
 
 /// How often the locks are tried for before the run ends, to come back.
-const TRIES: u32 = 8;
+pub(super) const TRIES: u32 = 8;
 /// How long a statement may take that removes a partition.
-const LIMIT: Duration = Duration::from_secs(10);
+pub(super) const LIMIT: Duration = Duration::from_secs(10);
 /// How long one may take that counts its rows.
 const COUNT_LIMIT: Duration = Duration::from_secs(300);
 
 /// What the walk works with, and what it did.
 #[derive(Debug)]
 pub struct Whole<'a> {
-    params: &'a Params,
-    oid: u32,
+    pub(super) params: &'a Params,
+    pub(super) oid: u32,
     found: Partitions,
-    archive: Option<Quoted>,
+    pub(super) archive: Option<Quoted>,
     triggers: bool,
     /// As reports have them.
-    gone: Vec<Value>,
-    estimated: bool,
+    pub(super) gone: Vec<Value>,
+    pub(super) estimated: bool,
     /// The partition at which it stopped, and why.
-    halt: Option<String>,
+    pub(super) halt: Option<String>,
+    /// Whether what earlier runs began to detach was seen to.
+    settled: bool,
 }
 
 impl<'a> Whole<'a> {
@@ -67,7 +71,18 @@ impl<'a> Whole<'a> {
         };
         let triggers = !context.query(statements::PURGE_TRIGGERS, &[&facts.oid]).await?.is_empty();
         let gone = Vec::new();
-        Ok(Whole { params, oid: facts.oid, found, archive, triggers, gone, estimated: false, halt: None })
+        let settled = params.detach == Detach::Plain;
+        Ok(Whole {
+            params,
+            oid: facts.oid,
+            found,
+            archive,
+            triggers,
+            gone,
+            estimated: false,
+            halt: None,
+            settled,
+        })
     }
 
     /// What people should know beforehand.
@@ -76,10 +91,17 @@ impl<'a> Whole<'a> {
         Some(format!("{unheard} will not hear of rows that go with their partition"))
     }
 
+    /// Tells of one that stays.
+    pub(super) fn keep(&mut self, name: &str, why: String) {
+        self.found.kept.retain(|(other, _)| other.as_str() != name);
+        self.found.kept.push((Quoted::by_server(name.to_owned()), why));
+    }
+
     /// What a run did.
     pub fn to_json(&self) -> Value {
         json!({
             "partitions": self.gone, "partitions_kept": self.found.kept_to_json(),
+            "detach": (self.params.detach == Detach::Concurrently).then_some("concurrently"),
             "archive_schema": self.archive.as_ref().map(Quoted::as_str),
             "deleted_estimated": self.estimated.then_some(true), "halted": self.halt,
         })
@@ -109,6 +131,12 @@ enum Tried {
 
 /// Removes the next partition that ends after `after`.
 pub async fn next(walk: &mut Walk<'_>, context: &mut RunContext, after: Moment) -> Result<Next, Stop> {
+    if !state(walk)?.settled {
+        match walk_detach::finish_begun(walk, context).await? {
+            Next::Again => state(walk)?.settled = true,
+            end => return Ok(end),
+        }
+    }
     let whole = state(walk)?;
     let next = whole.found.going.iter().find(|partition| partition.upper.is_some_and(|upper| upper > after));
     let Some(partition) = next.cloned() else {
@@ -125,7 +153,10 @@ pub async fn next(walk: &mut Walk<'_>, context: &mut RunContext, after: Moment) 
         state(walk)?.halt = Some(format!("{name} holds {rows} rows, more than limit_rows leaves"));
         return Ok(Next::End(Stopped::LimitRows));
     }
-    remove(walk, context, &partition, counted, rows).await
+    match state(walk)?.params.detach {
+        Detach::Plain => remove(walk, context, &partition, counted, rows).await,
+        Detach::Concurrently => walk_detach::remove(walk, context, &partition, counted, rows).await,
+    }
 }
 
 /// Its rows, if they are to be counted, or if nobody has an estimate.
@@ -187,8 +218,7 @@ async fn attempt(
     after: &Cursor,
 ) -> Result<Tried, Stop> {
     let scope = walk.scope;
-    let column = scope.age.as_ref().and_then(|age| age.column.map(|column| (column, age.ty)));
-    let (column, ty) = column.ok_or_else(|| failed("a partition walk whose age is no column"))?;
+    let (column, ty) = column(walk)?;
     let cutoff = end_of(walk.cursor.cutoff)?;
     let whole = walk.whole.as_ref().ok_or_else(no_whole)?;
     let (parent, schema) = (&scope.table, &whole.params.archive_schema);
@@ -223,7 +253,13 @@ async fn attempt(
     })
 }
 
-fn state<'w, 'a>(walk: &'w mut Walk<'a>) -> Result<&'w mut Whole<'a>, Stop> {
+/// The number and type of the age's column.
+pub(super) fn column(walk: &Walk<'_>) -> Result<(i16, AgeType), Stop> {
+    let column = walk.scope.age.as_ref().and_then(|age| age.column.map(|column| (column, age.ty)));
+    column.ok_or_else(|| failed("a partition walk whose age is no column"))
+}
+
+pub(super) fn state<'w, 'a>(walk: &'w mut Walk<'a>) -> Result<&'w mut Whole<'a>, Stop> {
     walk.whole.as_mut().ok_or_else(no_whole)
 }
 

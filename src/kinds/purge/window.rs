@@ -4,7 +4,7 @@
 //! What is easy to get wrong: where the clocks change, a window is an hour shorter or longer, so its end is found on
 //! the calendar and never by adding hours. An end that the clocks leap over is the instant after the leap.
 
-use jiff::{Span, Timestamp, civil::Time, tz::TimeZone};
+use jiff::{SignedDuration, Span, Timestamp, civil::Time, tz::TimeZone};
 use serde::{Deserialize, Deserializer, de};
 
 /// A daily window. Its first end is inclusive, its second exclusive, and they differ.
@@ -20,6 +20,12 @@ impl Window {
     /// As it was written.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// For how long it is closed on a day whose clocks do not change.
+    pub fn closed_for(&self) -> SignedDuration {
+        let closed = self.to.duration_until(self.from);
+        if closed.is_negative() { closed + SignedDuration::from_hours(24) } else { closed }
     }
 
     /// When the window closes that is open at `now`; `None` if none is.

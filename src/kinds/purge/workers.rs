@@ -309,6 +309,7 @@ mod tests {
             until: None,
             why: String::new(),
             skipped: Vec::new(),
+            detaching: None,
             eligible: 1000,
             counted: true,
         }

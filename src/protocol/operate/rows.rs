@@ -62,6 +62,18 @@ rows! {
         last_error: Option<String>,
         /// When a run succeeded last.
         last_success_at: Option<Timestamp>,
+        /// Rows that are old enough to go by now, as the last run and the rates have it.
+        eligible: Option<i64>,
+        /// The age of the oldest row that the last run left.
+        oldest_overdue: Option<String>,
+        /// For how long that one is eligible, in seconds.
+        overdue_by: Option<f64>,
+        /// Rows a day that come of age.
+        arrival_per_day: Option<i64>,
+        /// Rows a day that are deleted.
+        drain_per_day: Option<i64>,
+        /// Whether the job keeps up; `None` if its runs are too few to tell.
+        catches_up: Option<bool>,
         /// Failed occurrences in a row.
         failure_count: i32,
         /// Counts edits of the definition.

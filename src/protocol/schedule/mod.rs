@@ -34,7 +34,7 @@ mod tests;
 
 use std::fmt;
 
-use jiff::{Timestamp, civil::Time};
+use jiff::{SignedDuration, Timestamp, civil::Time};
 
 pub use self::{
     error::ScheduleError,
@@ -135,6 +135,25 @@ impl Schedule {
         std::iter::successors(self.next_after(after), |last| self.next_after(*last)).take(known)
     }
 
+    /// The longest time between two regular instants of those that follow `after`: 3,000 of them, or a year and a month. Of
+    /// `after 45m` it is that period, from the end of a run. None where no instant follows another.
+    pub fn longest_gap(&self, after: Timestamp) -> Option<SignedDuration> {
+        let first = self.next_after(after)?;
+        if self.follows_last_run() {
+            return Some(first.duration_since(after));
+        }
+        let (mut last, mut longest) = (first, None);
+        for _ in 0..GAPS_MOST {
+            let Some(next) = self.next_after(last) else { break };
+            longest = longest.max(Some(next.duration_since(last)));
+            last = next;
+            if last.duration_since(first) > GAPS_WITHIN {
+                break;
+            }
+        }
+        longest
+    }
+
     /// The schedule in English: `every day at 03:00 Europe/Paris`.
     pub fn describe(&self) -> String {
         let mut parts = Vec::new();
@@ -184,6 +203,10 @@ impl Schedule {
         }
     }
 }
+
+/// How far [`Schedule::longest_gap`] looks.
+const GAPS_MOST: usize = 3000;
+const GAPS_WITHIN: SignedDuration = SignedDuration::from_hours(24 * 400);
 
 /// From here on a rule must come at least once to be accepted: 2025-01-01T00:00Z. A fixed instant, so that what is
 /// accepted does not depend on the day.

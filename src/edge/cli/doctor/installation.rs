@@ -136,5 +136,11 @@ async fn work(client: &Client) -> Result<Vec<Finding>> {
             Finding::warn("overdue", overdue.join(", "), format!("`sexton why {name}` says why."))
         }
     });
+    let behind = list("behind");
+    if !behind.is_empty() {
+        let message = format!("will never catch up: {}", behind.join(", "));
+        let remedy = "Give them more rows, time or pace: limit_rows, time_limit, window, pacing, or a denser schedule.";
+        findings.push(Finding::warn("backlog", message, remedy));
+    }
     Ok(findings)
 }

@@ -314,3 +314,28 @@ proptest! {
         }
     }
 }
+
+/// The longest wait between two instants, which for rules with nights and weekends is not the usual one.
+#[test]
+fn the_longest_gap_spans_nights_and_weekends() {
+    let now = at("2026-11-22T12:00:00Z");
+    for (text, hours) in [
+        ("every 45m", Some(0.75)),
+        ("after 2h", Some(2.0)),
+        ("daily 03:00", Some(24.0)),
+        ("daily 03:00 Europe/Paris", Some(25.0)),
+        ("*/5 9-17 * * 1-5", Some(63.0 + 5.0 / 60.0)),
+        ("0 3 1 * *", Some(31.0 * 24.0)),
+        ("once 2027-01-01T00:00Z", None),
+        ("manual", None),
+        ("at start", None),
+        ("at start, then after 1h", Some(1.0)),
+    ] {
+        let gap = schedule(text).longest_gap(now).map(|gap| gap.as_secs_f64() / 3600.0);
+        let close = match (gap, hours) {
+            (Some(gap), Some(hours)) => (gap - hours).abs() < 1e-9,
+            (gap, hours) => gap == hours,
+        };
+        assert!(close, "{text}: {gap:?}, not {hours:?}");
+    }
+}
