@@ -12,7 +12,7 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA sexton REVOKE ALL ON FUNCTIONS FROM PUBLIC;
 DO $grants$
 DECLARE
   grantee text;
-  viewing text := 'actor(), lock_holder(int), stop_reason(sexton.job, sexton.run, bigint, timestamptz), why(text), ping(bigint, bigint, uuid), holds_on(oid)';
+  viewing text := 'actor(), lock_holder(int), stop_reason(sexton.job, sexton.run, bigint, timestamptz), why(text), ping(bigint, bigint, uuid), holds_on(oid), notices_fault(jsonb), events_fault(text[]), channel_fault(text), deliveries_next(text[]), is_reached(text, text[])';
 BEGIN
   FOREACH grantee IN ARRAY '{sexton_runner,sexton_operator,sexton_author,sexton_viewer}'::text[] LOOP
     CONTINUE WHEN to_regrole(grantee) IS NULL;
@@ -29,13 +29,15 @@ BEGIN
       sexton.plan(bigint, bigint, text, text, timestamptz, timestamptz, bigint),
       sexton.skip(bigint, bigint, text, text, timestamptz, timestamptz, bigint),
       sexton.accept(bigint, bigint), sexton.reject(bigint, bigint, text, text, text),
-      sexton.replica_start(uuid, text, text, int, text[], text), sexton.observe(), sexton.prune(bigint)
+      sexton.replica_start(uuid, text, text, int, text[], text), sexton.observe(), sexton.prune(bigint),
+      sexton.take_deliveries(uuid, text[], int, interval), sexton.note_delivery(bigint, int, text), sexton.raise_alarms()
       TO sexton_runner;
   END IF;
   FOREACH grantee IN ARRAY '{sexton_operator,sexton_author}'::text[] LOOP
     CONTINUE WHEN to_regrole(grantee) IS NULL;
     EXECUTE format('GRANT INSERT (table_name, predicate, reason) ON sexton.hold TO %I', grantee);
     EXECUTE format('GRANT EXECUTE ON FUNCTION sexton.hold(text, text, text), sexton.unhold(bigint) TO %I', grantee);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION sexton.subscribe(text, text[], text), sexton.unsubscribe(text, text), sexton.channel_on(text) TO %I', grantee);
   END LOOP;
   IF to_regrole('sexton_operator') IS NOT NULL THEN
     GRANT EXECUTE ON FUNCTION
@@ -47,10 +49,10 @@ BEGIN
   IF to_regrole('sexton_author') IS NOT NULL THEN
     GRANT INSERT (name, app, kind, params, inputs, run_as, database, schedule, time_zone, missed, max_lateness, jitter,
                   timeout, max_attempts, backoff, backoff_max, resume_after, pause_after, priority, search_path,
-                  expect_success_every, applied, generation),
+                  expect_success_every, notices, applied, generation),
           UPDATE (name, app, kind, params, inputs, run_as, database, schedule, time_zone, missed, max_lateness, jitter,
                   timeout, max_attempts, backoff, backoff_max, resume_after, pause_after, priority, search_path,
-                  expect_success_every, applied, generation, removed_at, paused_at, paused_by, pause_reason, paused_until),
+                  expect_success_every, notices, applied, generation, removed_at, paused_at, paused_by, pause_reason, paused_until),
           DELETE ON sexton.job TO sexton_author;
     GRANT USAGE ON SEQUENCE sexton.lock_id TO sexton_author;
     GRANT EXECUTE ON FUNCTION

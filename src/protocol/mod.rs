@@ -51,7 +51,7 @@
 //! Modules, in the order in which to read them: how a session is opened ([`connect`], [`pooler`]); what is due
 //! ([`schedule`], [`job`], [`control`]); a run's session and how it is won ([`session`], [`claim`]); how its work commits
 //! ([`fence`]), what becomes of it ([`run`], [`finish`]), and what else it may hold ([`resource`]); how a run that is busy
-//! learns that it must stop (`watch`).
+//! learns that it must stop (`watch`); what people hear of it ([`notice`]).
 
 pub mod connect;
 pub mod pooler;
@@ -64,6 +64,7 @@ pub mod fence;
 pub mod run;
 pub mod finish;
 pub mod resource;
+pub mod notice;
 #[cfg(feature = "cli")]
 pub(crate) mod author;
 pub mod verbs;

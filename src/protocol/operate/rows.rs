@@ -126,6 +126,8 @@ rows! {
         search_path: Option<String>,
         /// Overdue when its last success is older.
         expect_success_every: Option<String>,
+        /// Who hears of what.
+        notices: Value,
         /// Since when it is paused.
         paused_at: Option<Timestamp>,
         /// By whom.
