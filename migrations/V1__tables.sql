@@ -91,6 +91,7 @@ CREATE TABLE sexton.job (
   revision           bigint NOT NULL DEFAULT 1 CHECK (revision >= 1),
   validated_revision bigint,
   invalid_reason     text,
+  needs              text[] NOT NULL DEFAULT '{}',
   target_name        text,
   target_oid         oid,
   applied            jsonb,
@@ -186,6 +187,7 @@ COMMENT ON COLUMN sexton.job.approved_by IS 'Who approved that.';
 COMMENT ON COLUMN sexton.job.revision IS 'Counts the changes of kind, params, inputs, run_as and database.';
 COMMENT ON COLUMN sexton.job.validated_revision IS 'The last revision that a replica found valid.';
 COMMENT ON COLUMN sexton.job.invalid_reason IS 'Why a replica refuses this schedule or these params; such a job is never claimed.';
+COMMENT ON COLUMN sexton.job.needs IS 'What a replica must know locally to run this revision (secret:NAME, storage:NAME, host:NAME, …), as the one that validated it read from the params. Replicas without leave it to others.';
 COMMENT ON COLUMN sexton.job.target_name IS 'params.table, schema-qualified, as the editor''s search_path resolved it.';
 COMMENT ON COLUMN sexton.job.target_oid IS 'The oid of that table.';
 COMMENT ON COLUMN sexton.job.applied IS 'What `sexton apply` wrote last: a row that differs was edited by hand, and is left alone.';
@@ -344,6 +346,7 @@ CREATE TABLE sexton.replica (
   program    text NOT NULL,
   slots      int  NOT NULL CHECK (slots >= 0),
   kinds      text[] NOT NULL,
+  knows      text[] NOT NULL DEFAULT '{}',
   lock_id    int  NOT NULL UNIQUE DEFAULT nextval('sexton.lock_id'),
   started_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
@@ -353,6 +356,7 @@ COMMENT ON COLUMN sexton.replica.name IS 'Host name and process id.';
 COMMENT ON COLUMN sexton.replica.program IS 'What it runs, and which version.';
 COMMENT ON COLUMN sexton.replica.slots IS 'How many jobs it runs at a time.';
 COMMENT ON COLUMN sexton.replica.kinds IS 'The kinds that it knows.';
+COMMENT ON COLUMN sexton.replica.knows IS 'The names in its local file (secret:NAME, storage:NAME, host:NAME, …), never what stands behind them.';
 COMMENT ON COLUMN sexton.replica.lock_id IS 'Second half of the advisory lock key that its control session holds.';
 COMMENT ON COLUMN sexton.replica.started_at IS 'When it started.';
 

@@ -48,6 +48,7 @@ BEGIN
     NEW.invalid_reason := NULL;
     NEW.approved_rows := NULL;
     NEW.approved_by := NULL;
+    NEW.needs := '{}';
     NEW.target_name := NULL;
     NEW.target_oid := NULL;
     IF NEW.run_as IS NOT NULL AND pg_catalog.to_regrole(pg_catalog.quote_ident(NEW.run_as)) IS NULL THEN
@@ -558,7 +559,7 @@ COMMENT ON FUNCTION sexton.finish(bigint, bigint, uuid, text, text, jsonb, bigin
 
 CREATE FUNCTION sexton.plan(
   p_job bigint, p_revision bigint, p_schedule text, p_time_zone text,
-  p_scheduled_at timestamptz, p_due_at timestamptz, p_coalesced bigint) RETURNS boolean
+  p_scheduled_at timestamptz, p_due_at timestamptz, p_coalesced bigint, p_needs text[] DEFAULT '{}') RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   j sexton.job;
@@ -572,15 +573,15 @@ BEGIN
   END IF;
   UPDATE sexton.job SET
     planned = true, scheduled_at = p_scheduled_at, plan_from = NULL, validated_revision = p_revision, invalid_reason = NULL,
-    missed_count = missed_count + p_coalesced,
+    needs = p_needs, missed_count = missed_count + p_coalesced,
     occurrence = CASE WHEN occurrence IS NULL THEN p_scheduled_at ELSE occurrence END,
     origin = CASE WHEN occurrence IS NULL AND p_scheduled_at IS NOT NULL THEN 'schedule' ELSE origin END,
     due_at = CASE WHEN occurrence IS NULL THEN coalesce(p_due_at, p_scheduled_at) ELSE due_at END
   WHERE id = p_job;
   RETURN true;
 END $$;
-COMMENT ON FUNCTION sexton.plan(bigint, bigint, text, text, timestamptz, timestamptz, bigint) IS
-  'Stores the next regular instant of a job that has none planned, and that its definition is valid. False if the row changed meanwhile. NULL as p_scheduled_at: never again by itself.';
+COMMENT ON FUNCTION sexton.plan(bigint, bigint, text, text, timestamptz, timestamptz, bigint, text[]) IS
+  'Stores the next regular instant of a job that has none planned, that its definition is valid, and what it needs of a replica. False if the row changed meanwhile. NULL as p_scheduled_at: never again by itself.';
 
 CREATE FUNCTION sexton.skip(
   p_job bigint, p_version bigint, p_schedule text, p_time_zone text,
@@ -607,12 +608,12 @@ END $$;
 COMMENT ON FUNCTION sexton.skip(bigint, bigint, text, text, timestamptz, timestamptz, bigint) IS
   'Passes over an occurrence that is later than max_lateness: it is counted, with the others that passed, in missed_count.';
 
-CREATE FUNCTION sexton.accept(p_job bigint, p_revision bigint) RETURNS boolean
+CREATE FUNCTION sexton.accept(p_job bigint, p_revision bigint, p_needs text[] DEFAULT '{}') RETURNS boolean
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  UPDATE sexton.job SET validated_revision = p_revision, invalid_reason = NULL
+  UPDATE sexton.job SET validated_revision = p_revision, invalid_reason = NULL, needs = p_needs
    WHERE id = p_job AND revision = p_revision AND validated_revision IS DISTINCT FROM p_revision
   RETURNING true $$;
-COMMENT ON FUNCTION sexton.accept(bigint, bigint) IS 'A replica found this revision valid.';
+COMMENT ON FUNCTION sexton.accept(bigint, bigint, text[]) IS 'A replica found this revision valid, and read from it what it needs of a replica.';
 
 CREATE FUNCTION sexton.reject(p_job bigint, p_revision bigint, p_schedule text, p_time_zone text, p_reason text) RETURNS boolean
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -628,7 +629,7 @@ COMMENT ON FUNCTION sexton.reject(bigint, bigint, text, text, text) IS
 -- ---------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION sexton.replica_start(
-  p_replica uuid, p_name text, p_program text, p_slots int, p_kinds text[], p_deploy text,
+  p_replica uuid, p_name text, p_program text, p_slots int, p_kinds text[], p_deploy text, p_knows text[],
   OUT lock_class int, OUT lock_id int, OUT locked boolean, OUT alone boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -638,8 +639,9 @@ BEGIN
   SELECT m.lock_class INTO STRICT lock_class FROM sexton.meta m FOR NO KEY UPDATE;
   alone := NOT EXISTS (SELECT 1 FROM sexton.replica r WHERE r.id <> p_replica AND sexton.lock_holder(r.lock_id) IS NOT NULL);
   fresh := NOT EXISTS (SELECT 1 FROM sexton.replica r WHERE r.id = p_replica);
-  INSERT INTO sexton.replica AS r (id, name, program, slots, kinds) VALUES (p_replica, p_name, p_program, p_slots, p_kinds)
-    ON CONFLICT (id) DO UPDATE SET slots = excluded.slots, kinds = excluded.kinds
+  INSERT INTO sexton.replica AS r (id, name, program, slots, kinds, knows)
+    VALUES (p_replica, p_name, p_program, p_slots, p_kinds, p_knows)
+    ON CONFLICT (id) DO UPDATE SET slots = excluded.slots, kinds = excluded.kinds, knows = excluded.knows
     RETURNING r.lock_id INTO lock_id;
   locked := pg_try_advisory_lock(lock_class, lock_id);
   -- The two exceptions to "never fires at once". A reconnect is no start.
@@ -654,8 +656,22 @@ BEGIN
   DELETE FROM sexton.replica r WHERE fresh AND r.id <> p_replica AND r.started_at < clock_timestamp() - interval '1 day'
      AND sexton.lock_holder(r.lock_id) IS NULL;
 END $$;
-COMMENT ON FUNCTION sexton.replica_start(uuid, text, text, int, text[], text) IS
+COMMENT ON FUNCTION sexton.replica_start(uuid, text, text, int, text[], text, text[]) IS
   'Registers a replica and takes its lock on this session; makes jobs "at start" (if no other replica is alive) and "at deploy" (if p_deploy is new to them) due. Called again with the same uuid after a reconnect, it only takes the lock.';
+
+CREATE FUNCTION sexton.replica_knows(p_replica uuid, p_knows text[]) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  UPDATE sexton.replica SET knows = p_knows WHERE id = p_replica $$;
+COMMENT ON FUNCTION sexton.replica_knows(uuid, text[]) IS 'A replica read its local file again: the names that it knows now.';
+
+-- Names are equal, save that a host may be known by a pattern: host:*.example.com, host:*.
+CREATE FUNCTION sexton.lacks(p_needs text[], p_knows text[]) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(array_agg(n ORDER BY n), '{}') FROM unnest(p_needs) n
+   WHERE NOT EXISTS (SELECT 1 FROM unnest(p_knows) k
+                      WHERE k = n OR (n LIKE 'host:%' AND (k = 'host:*' OR
+                            (k LIKE 'host:*.%' AND length(n) > length(k) - 1 AND right(n, length(k) - 6) = substr(k, 7))))) $$;
+COMMENT ON FUNCTION sexton.lacks(text[], text[]) IS 'Which of these needs a replica that knows these names does not meet. Internal.';
 
 CREATE FUNCTION sexton.resource_lock(p_name text) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -12,7 +12,7 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA sexton REVOKE ALL ON FUNCTIONS FROM PUBLIC;
 DO $grants$
 DECLARE
   grantee text;
-  viewing text := 'actor(), lock_holder(int), stop_reason(sexton.job, sexton.run, bigint, timestamptz), why(text), ping(bigint, bigint, uuid), holds_on(oid), notices_fault(jsonb), events_fault(text[]), channel_fault(text), deliveries_next(text[]), is_reached(text, text[])';
+  viewing text := 'actor(), lock_holder(int), stop_reason(sexton.job, sexton.run, bigint, timestamptz), why(text), ping(bigint, bigint, uuid), holds_on(oid), lacks(text[], text[]), notices_fault(jsonb), events_fault(text[]), channel_fault(text), deliveries_next(text[]), is_reached(text, text[])';
 BEGIN
   FOREACH grantee IN ARRAY '{sexton_runner,sexton_operator,sexton_author,sexton_viewer}'::text[] LOOP
     CONTINUE WHEN to_regrole(grantee) IS NULL;
@@ -26,10 +26,10 @@ BEGIN
       sexton.fence(bigint, bigint, uuid, int, bigint, bigint, jsonb),
       sexton.finish(bigint, bigint, uuid, text, text, jsonb, bigint, interval, text, text, timestamptz, timestamptz, bigint, timestamptz),
       sexton.note_progress(uuid, jsonb), sexton.note_resources(uuid, jsonb), sexton.resource_lock(text),
-      sexton.plan(bigint, bigint, text, text, timestamptz, timestamptz, bigint),
+      sexton.plan(bigint, bigint, text, text, timestamptz, timestamptz, bigint, text[]),
       sexton.skip(bigint, bigint, text, text, timestamptz, timestamptz, bigint),
-      sexton.accept(bigint, bigint), sexton.reject(bigint, bigint, text, text, text),
-      sexton.replica_start(uuid, text, text, int, text[], text), sexton.observe(), sexton.prune(bigint),
+      sexton.accept(bigint, bigint, text[]), sexton.reject(bigint, bigint, text, text, text),
+      sexton.replica_start(uuid, text, text, int, text[], text, text[]), sexton.replica_knows(uuid, text[]), sexton.observe(), sexton.prune(bigint),
       sexton.take_deliveries(uuid, text[], int, interval), sexton.note_delivery(bigint, int, text), sexton.raise_alarms()
       TO sexton_runner;
   END IF;

@@ -98,6 +98,7 @@ statements! {
     RAISE_ALARMS = "raise_alarms";
     READ_DEFINITIONS = "read_definitions";
     REJECT = "reject";
+    REPLICA_KNOWS = "replica_knows";
     REPLICA_START = "replica_start";
     REQUESTED = "requested";
     RESET_CUTOFF = "reset_cutoff";

@@ -6,6 +6,7 @@
 
 mod context;
 mod describe;
+mod need;
 mod registry;
 mod report;
 mod unfenced;
@@ -17,6 +18,7 @@ pub mod vacuum;
 
 pub use context::{Options, RunContext};
 pub use describe::{Description, Nature, Param};
+pub use need::{Names, Need};
 pub use registry::{Kind, ParamError, Registered, Registry, Rights};
 pub use report::{ComeBack, Report, Stopped};
 pub use unfenced::{LockWait, Unfenced};

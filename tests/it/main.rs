@@ -34,6 +34,9 @@ mod protocol_mended;
 // When jobs are due: schedules, missed runs, starts and deploys, definitions that are no good.
 mod protocol_planning;
 
+// What a job needs of a replica's local file, and who may have it.
+mod protocol_needs;
+
 // How runs end, and what follows from each end.
 mod protocol_outcomes;
 
