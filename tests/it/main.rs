@@ -69,3 +69,9 @@ mod purge_pressure;
 
 // A database and a job for each test of the purge.
 mod purge_support;
+
+// Notices: who hears of what, when, and what becomes of it.
+mod notices;
+
+// What tests of notices share.
+mod notices_support;
