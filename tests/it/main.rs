@@ -75,3 +75,9 @@ mod notices;
 
 // What tests of notices share.
 mod notices_support;
+
+// Notices as they arrive: mails at an SMTP server, calls at an HTTP server.
+mod notices_sent;
+
+// An SMTP server for them.
+mod mail_server;

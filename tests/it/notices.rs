@@ -223,7 +223,8 @@ async fn a_channel_that_fails_ten_times_in_a_row_is_switched_off_and_others_hear
     recorder.break_down(&[OPS]);
     let replica = recorder.replica(&db);
     put(&db, "refused", "a").await;
-    let failures = "SELECT EXISTS (SELECT FROM sexton.channel WHERE name = 'mail:ops@example.org' AND failures = $1)";
+    let failures =
+        "SELECT EXISTS (SELECT FROM sexton.channel WHERE name = 'mail:ops@example.org' AND failures = $1)";
     for failure in 1..=10 {
         db.until("one more failure", failures, &[&failure]).await;
         if failure == 1 {

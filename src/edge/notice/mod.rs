@@ -41,7 +41,10 @@ impl Channels {
                 Some(to) => mail::send(&contents, message, to).await,
                 None => Err(unknown(&message.channel, &format!("[recipients.{name}]"))),
             },
-            Some(Channel::Webhook(name)) => Err(unknown(&message.channel, &format!("[webhooks.{name}]"))),
+            Some(Channel::Webhook(name)) => match contents.webhooks.get(&name) {
+                Some(_) => Err(Error::invalid("later")),
+                None => Err(unknown(&message.channel, &format!("[webhooks.{name}]"))),
+            },
             None => Err(Error::invalid(format!("{} is no channel", message.channel))),
         };
         sent.map_err(|error| fit_to_store(&error, &contents))
