@@ -168,7 +168,7 @@ COMMENT ON COLUMN sexton.job.max_attempts IS 'Attempts for one occurrence, crash
 COMMENT ON COLUMN sexton.job.backoff IS 'Wait after the first failed attempt; doubles with each.';
 COMMENT ON COLUMN sexton.job.backoff_max IS 'The wait does not grow beyond this.';
 COMMENT ON COLUMN sexton.job.resume_after IS 'A run that stopped with work left (window closed, back-pressure) comes back after this.';
-COMMENT ON COLUMN sexton.job.pause_after IS 'Pauses the job after that many failed occurrences in a row. NULL: never.';
+COMMENT ON COLUMN sexton.job.pause_after IS 'Pauses the job after that many failed occurrences in a row. NULL: never; for the kind http, 5.';
 COMMENT ON COLUMN sexton.job.priority IS 'Of several due jobs, the higher first.';
 COMMENT ON COLUMN sexton.job.search_path IS 'search_path of the run''s session; NULL keeps the role''s or the database''s own.';
 COMMENT ON COLUMN sexton.job.expect_success_every IS 'The job is overdue when its last success is older than this.';

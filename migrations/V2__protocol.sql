@@ -274,12 +274,14 @@ DECLARE
   failed boolean := p_outcome IN ('failed', 'timed_out', 'lost');
   failures int := j.failure_count + 1;
   said jsonb := jsonb_build_object('outcome', p_outcome, 'error', p_error, 'report', p_report);
+  -- Who calls others does not call them for ever in vain.
+  pause_after int := coalesce(j.pause_after, CASE j.kind WHEN 'http' THEN 5 END);
 BEGIN
   IF failed THEN
     UPDATE sexton.job SET failure_count = failures WHERE id = j.id;
     said := said || jsonb_build_object('failures', failures);
     PERFORM sexton.put_notice('failed', j, p_run, said);
-    IF j.pause_after <= failures AND j.paused_at IS NULL THEN
+    IF pause_after <= failures AND j.paused_at IS NULL THEN
       UPDATE sexton.job SET paused_at = clock_timestamp(), paused_by = 'sexton',
              pause_reason = format('%s failures in a row', failures) WHERE id = j.id;
       PERFORM sexton.put_notice('paused_itself', j, p_run, said);

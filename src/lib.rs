@@ -57,6 +57,8 @@ impl Registry {
             .add(kinds::reset::Reset)
             .add(kinds::sql::Statement)
             .add(kinds::upkeep::Upkeep);
+        #[cfg(feature = "http")]
+        registry.add(kinds::http::Http::new(outside.clone()));
         registry
     }
 }

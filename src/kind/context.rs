@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, future::Future, time::Duration};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use tokio::time::Instant;
 use tokio_postgres::{
     Row, Statement,
     types::{ToSql, Type},
@@ -17,7 +18,7 @@ use crate::{
     kind::watch::Watch,
     protocol::{
         connect::Connector,
-        fence::{Batch, FencedTransaction, Held},
+        fence::{Batch, Commits, FencedTransaction, Held},
         run::{Mode, Stop},
         watch::Watcher,
     },
@@ -61,7 +62,7 @@ pub struct RunContext {
     pub(crate) input_types: BTreeMap<String, String>,
     pub(crate) now: Timestamp,
     /// When the job's `timeout` is over; `None` if never.
-    pub(crate) ends: Option<tokio::time::Instant>,
+    pub(crate) ends: Option<Instant>,
     pub(crate) batches_left: Option<u64>,
 }
 
@@ -200,6 +201,13 @@ impl RunContext {
         self.held.limit_statements(limit).await
     }
 
+    /// Says whether the commits of this run's batches wait for the disk; they do ([`Commits::Durable`]) unless told
+    /// otherwise. Relaxed is right where a batch may as well be done again, since nobody outside was told of it. No
+    /// effect on [`RunContext::begin`].
+    pub fn commits(&mut self, commits: Commits) {
+        self.held.commits = commits;
+    }
+
     /// One batch as one statement and one transaction, the best kind of batch: `effect` is an INSERT, UPDATE or DELETE
     /// with `RETURNING` (any columns; its rows are counted), with `$1…` for `params`. It commits together with
     /// `cursor` as the new position, or not at all.
@@ -281,17 +289,28 @@ impl RunContext {
     /// # Cancel safety
     /// Safe.
     pub async fn rest(&mut self, time: Duration) -> Result<(), Stop> {
-        self.keep_while(tokio::time::sleep(time)).await
+        self.keep(Instant::now(), tokio::time::sleep(time)).await
     }
 
-    /// Does something outside the database, keeping the session alive meanwhile. No transaction is open then.
+    /// Does something outside the database, keeping the session alive meanwhile. No transaction is open then. It asks
+    /// first whether the run still holds its job, and then every 5 s; the work goes on while it asks.
     ///
     /// # Errors
-    /// [`Stop::Fenced`], [`Stop::Drained`] or [`Stop::Lost`] as soon as the run must stop: the work is dropped.
+    /// [`Stop::Fenced`], [`Stop::Drained`] or [`Stop::Lost`] as soon as the run must stop: the work is dropped. It is
+    /// lost when the last question that was answered well was asked more than 10 s ago: another replica may have the
+    /// job 5 s later.
     ///
     /// # Cancel safety
-    /// That of `work`.
+    /// That of `work`, and as [`RunContext::query`].
     pub async fn keep_while<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
+        self.stop_if_draining()?;
+        let asked = Instant::now();
+        self.ping().await?;
+        self.keep(asked, work).await
+    }
+
+    /// As [`RunContext::keep_while`], where the session was known to be good at `good`.
+    async fn keep<T>(&mut self, mut good: Instant, work: impl Future<Output = T>) -> Result<T, Stop> {
         let drain = self.drain.clone();
         let mut work = std::pin::pin!(work);
         loop {
@@ -299,9 +318,27 @@ impl RunContext {
                 biased;
                 () = drain.cancelled() => return Err(Stop::Drained),
                 done = &mut work => return Ok(done),
-                () = tokio::time::sleep(PING_EVERY) => {}
+                () = tokio::time::sleep_until(good + PING_EVERY) => {}
             }
-            self.ping().await?;
+            let (asked, trusted_until) = (Instant::now(), good + PING_TIMEOUT);
+            let mut done = None;
+            let mut ping = std::pin::pin!(self.held.ping());
+            loop {
+                tokio::select! {
+                    biased;
+                    answer = &mut ping => {
+                        answer?;
+                        break;
+                    }
+                    () = tokio::time::sleep_until(trusted_until) => return Err(Stop::Lost(silent())),
+                    // An answer under way is waited for: a session in the middle of one is good for nothing.
+                    finished = &mut work, if done.is_none() => done = Some(finished),
+                }
+            }
+            if let Some(done) = done {
+                return Ok(done);
+            }
+            good = asked;
         }
     }
 
@@ -315,7 +352,7 @@ impl RunContext {
     pub async fn ping(&mut self) -> Result<(), Stop> {
         match tokio::time::timeout(PING_TIMEOUT, self.held.ping()).await {
             Ok(answer) => answer,
-            Err(_) => Err(Stop::Lost(Error::new(ErrorKind::Unreachable, "the run session does not answer"))),
+            Err(_) => Err(Stop::Lost(silent())),
         }
     }
 
@@ -345,12 +382,12 @@ impl RunContext {
         patience: Duration,
         work: impl AsyncFnOnce(&mut RunContext) -> Result<T, Stop>,
     ) -> Result<T, Stop> {
-        let deadline = tokio::time::Instant::now() + patience;
+        let deadline = Instant::now() + patience;
         let resource = loop {
             if let Some(resource) = self.held.take_resource(name).await? {
                 break resource;
             }
-            if tokio::time::Instant::now() >= deadline {
+            if Instant::now() >= deadline {
                 let message = format!("resource {name} was held by another for all of {patience:?}");
                 return Err(Stop::Failed(Error::new(ErrorKind::Refused, message)));
             }
@@ -376,6 +413,10 @@ impl RunContext {
     pub(super) fn stop_if_draining(&self) -> Result<(), Stop> {
         if self.drain.is_cancelled() { Err(Stop::Drained) } else { Ok(()) }
     }
+}
+
+fn silent() -> Error {
+    Error::new(ErrorKind::Unreachable, "the run session does not answer")
 }
 
 fn to_json(value: &impl Serialize) -> Result<Value, Stop> {

@@ -81,3 +81,6 @@ mod notices_sent;
 
 // An SMTP server for them.
 mod mail_server;
+
+// Notices as signed calls of a webhook.
+mod notices_webhook;

@@ -6,6 +6,7 @@
 
 mod mail;
 mod text;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -42,7 +43,7 @@ impl Channels {
                 None => Err(unknown(&message.channel, &format!("[recipients.{name}]"))),
             },
             Some(Channel::Webhook(name)) => match contents.webhooks.get(&name) {
-                Some(_) => Err(Error::invalid("later")),
+                Some(webhook) => webhook::send(&contents, &name, webhook, message).await,
                 None => Err(unknown(&message.channel, &format!("[webhooks.{name}]"))),
             },
             None => Err(Error::invalid(format!("{} is no channel", message.channel))),
@@ -80,6 +81,9 @@ fn fit_to_store(error: &Error, contents: &Contents) -> Error {
         if let Ok(secret) = contents.secrets.get(name) {
             text = text.replace(secret.expose(), "…");
         }
+    }
+    for webhook in contents.webhooks.values() {
+        text = text.replace(&webhook.url, "…");
     }
     let text: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(ERROR_MAX).collect();
     let told = Error::new(error.kind(), text);

@@ -9,6 +9,7 @@
 //! from the run's now, once, and committed with the cursor before the first row goes.
 
 mod age;
+mod ahead;
 mod budget;
 mod choose;
 mod cursor;
@@ -57,7 +58,7 @@ use self::{
     walk_partition::Whole,
 };
 use crate::{
-    kind::{Description, Kind, Mode, Nature, ParamError, Report, RunContext, Stop, Stopped},
+    kind::{Commits, Description, Kind, Mode, Nature, ParamError, Report, RunContext, Stop, Stopped},
     statements,
 };
 
@@ -146,6 +147,8 @@ async fn real_run(
     let unit = choose::unit(context, facts, cursor.at, rows).await?;
     let pace = Pace::new(params.pacing, unit, params.batch);
     context.query(statements::PURGE_PLANNER, &[]).await?;
+    // A batch that a crash undoes is met again by the next run, which stands where the undone one began.
+    context.commits(Commits::Relaxed);
     let pressure = Pressure::new(params, facts.oid);
     let mut walk = Walk::new(scope, cursor, pace, budget, pressure, facts.may_lock);
     walk.whole = whole;
