@@ -399,11 +399,17 @@ BEGIN
         'backend_pid', sexton.lock_holder(j.lock_id), 'due_at', j.due_at, 'why', sexton.why(j.name)));
     END IF;
   END LOOP;
+  -- What nobody sends is given up: it would be news no more.
+  UPDATE sexton.delivery d SET state = 'failed', ended_at = clock_timestamp(),
+         error = coalesce(d.error, 'no replica sends to this channel')
+   WHERE d.state = 'waiting' AND d.taken_by IS NULL AND d.due_at < now() - interval '1 day'
+     AND (d.due_at < now() - interval '7 days'
+          OR EXISTS (SELECT FROM sexton.channel c WHERE c.name = d.channel AND c.off_at IS NOT NULL));
   DELETE FROM sexton.throttle t WHERE t.heard_at < clock_timestamp() - interval '10 days';
   RETURN raised;
 END $$;
 COMMENT ON FUNCTION sexton.raise_alarms() IS
-  'Notices jobs that became overdue, and due ones whose lock a stranger has held for a minute: each once, by whichever replica looks first. Returns how many are new.';
+  'Notices jobs that became overdue, and due ones whose lock a stranger has held for a minute: each once, by whichever replica looks first. Gives up deliveries that have waited for a week, or for a day while their channel was off. Returns how many are new.';
 
 CREATE FUNCTION sexton.channel_on(channel text) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

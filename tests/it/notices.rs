@@ -125,6 +125,75 @@ async fn a_replica_that_dies_while_it_sends_leaves_the_notice_to_another_under_t
 }
 
 #[tokio::test]
+async fn if_taking_did_not_put_the_due_time_off_two_replicas_would_send_the_same() {
+    for (patched, senders) in [(false, 1), (true, 2)] {
+        let db = Db::new().await;
+        if patched {
+            let taking: String =
+                db.get("SELECT pg_get_functiondef('sexton.take_deliveries'::regproc)", &[]).await;
+            let careless = taking.replace("due_at = clock_timestamp() + p_lease", "due_at = d.due_at");
+            assert_ne!(careless, taking);
+            db.execute(&careless).await;
+        }
+        db.steps_job("job", json!({})).await;
+        notify(&db, "job", json!([{"on": ["failed"], "to": OPS}])).await;
+        let (one, another) = (Recorder::default(), Recorder::default());
+        one.hang();
+        another.hang();
+        put(&db, "failed", "job").await;
+        let first = one.replica(&db);
+        db.until("it is taken", "SELECT bool_and(attempt > 0) FROM sexton.delivery", &[]).await;
+        first.crash().await;
+        let second = another.replica(&db);
+        // Its look that validates the one job has ended when the next one validates the other.
+        for newer in ["newer", "newest"] {
+            db.steps_job(newer, json!({})).await;
+            db.until_job(newer, "validated_revision = revision").await;
+        }
+        second.shutdown().at_once();
+        second.ended().await.unwrap();
+        let sent = [&one, &another].iter().filter(|recorder| !recorder.messages().is_empty()).count();
+        assert_eq!(sent, senders, "patched: {patched}");
+    }
+}
+
+#[tokio::test]
+async fn notices_are_sent_with_no_more_than_the_runners_rights() {
+    let db = Db::new().await;
+    let login: String = db.get("SELECT 'sends_in_' || current_database()", &[]).await;
+    db.execute(&format!("CREATE ROLE {login} LOGIN IN ROLE sexton_runner")).await;
+    db.steps_job("job", json!({})).await;
+    notify(&db, "job", json!([{"on": ["failed"], "to": OPS}])).await;
+    put(&db, "failed", "job").await;
+    let mut config = db.config.clone();
+    config.user(&login);
+    let recorder = Recorder::default();
+    let runner = recorder.given()(sexton::runner::Runner::builder(config)).build();
+    let shutdown = runner.shutdown();
+    let task = tokio::spawn(runner.run());
+    db.until("it is sent", "SELECT bool_and(state = 'sent') FROM sexton.delivery", &[]).await;
+    shutdown.drain();
+    task.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn what_nobody_sends_is_given_up_after_a_week_and_after_a_day_while_its_channel_is_off() {
+    let db = Db::new().await;
+    db.steps_job("job", json!({})).await;
+    notify(&db, "job", json!([{"on": ["failed"], "to": OPS}, {"on": ["failed"], "to": "webhook:off"}])).await;
+    put(&db, "failed", "job").await;
+    db.execute("INSERT INTO sexton.channel (name, off_at) VALUES ('webhook:off', now())").await;
+    let states = "SELECT string_agg(state, ' ' ORDER BY channel) FROM sexton.notices";
+    for (passed, wanted) in
+        [("1 hour", "waiting off"), ("2 days", "waiting failed"), ("6 days", "failed failed")]
+    {
+        pass_time(&db, passed).await;
+        db.execute("SELECT sexton.raise_alarms()").await;
+        assert_eq!(db.get::<String>(states, &[]).await, wanted, "{passed}");
+    }
+}
+
+#[tokio::test]
 async fn a_replica_that_is_told_to_end_sends_the_notices_of_its_last_runs() {
     let db = Db::new().await;
     db.due_job("job", "steps", json!({"hold_before": 2})).await;
