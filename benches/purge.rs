@@ -45,15 +45,17 @@ enum Layout {
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
     Single,
-    Purge { walk: &'static str, pacing: &'static str },
+    Purge { walk: &'static str, pacing: &'static str, workers: u16 },
     Loop { name: &'static str, key: &'static str, locking: &'static str },
 }
 
-const WAYS: [Way; 6] = [
+const WAYS: [Way; 8] = [
     Way::Single,
-    Way::Purge { walk: "index", pacing: "full" },
-    Way::Purge { walk: "heap", pacing: "full" },
-    Way::Purge { walk: "auto", pacing: "gentle" },
+    Way::Purge { walk: "index", pacing: "full", workers: 1 },
+    Way::Purge { walk: "heap", pacing: "full", workers: 1 },
+    Way::Purge { walk: "index", pacing: "full", workers: 2 },
+    Way::Purge { walk: "heap", pacing: "full", workers: 2 },
+    Way::Purge { walk: "auto", pacing: "gentle", workers: 1 },
     Way::Loop { name: "loop over ctid, SKIP LOCKED", key: "ctid", locking: "FOR UPDATE SKIP LOCKED" },
     Way::Loop { name: "loop over primary key", key: "id", locking: "" },
 ];
@@ -62,7 +64,10 @@ impl Way {
     fn name(self) -> String {
         match self {
             Way::Single => "one single DELETE".to_owned(),
-            Way::Purge { walk, pacing } => format!("purge, `{pacing}`, walk `{walk}`"),
+            Way::Purge { walk, pacing, workers: 1 } => format!("purge, `{pacing}`, walk `{walk}`"),
+            Way::Purge { walk, pacing, workers } => {
+                format!("purge, `{pacing}`, walk `{walk}`, {workers} workers")
+            }
             Way::Loop { name, .. } => name.to_owned(),
         }
     }
@@ -151,7 +156,7 @@ async fn measure(cluster: &Cluster, way: Way, rows: u64) -> Result<Cost> {
     let took = match way {
         Way::Single => single(&client, &cutoff).await?,
         Way::Loop { key, locking, .. } => by_hand(&client, &cutoff, key, locking).await?,
-        Way::Purge { walk, pacing } => purge(&client, &connector, walk, pacing).await?,
+        Way::Purge { walk, pacing, workers } => purge(&client, &connector, walk, pacing, workers).await?,
     };
 
     over.cancel();
@@ -182,10 +187,16 @@ async fn by_hand(client: &Client, cutoff: &str, key: &str, locking: &str) -> Res
 }
 
 /// A whole run, from its claim to its end, guards and all.
-async fn purge(client: &Client, connector: &Connector, walk: &str, pacing: &str) -> Result<Duration> {
+async fn purge(
+    client: &Client,
+    connector: &Connector,
+    walk: &str,
+    pacing: &str,
+    workers: u16,
+) -> Result<Duration> {
     let params = serde_json::json!({
         "table": "audit_log", "by": "created_at", "retention": "1 year", "walk": walk, "pacing": pacing,
-        "max_fraction": 1,
+        "workers": workers, "max_fraction": 1,
     });
     client
         .execute("INSERT INTO sexton.job (name, kind, params) VALUES ('audit-log', 'purge', $1)", &[&params])

@@ -1,6 +1,13 @@
 //! What a run is given: what it is for, and the only ways to act.
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
@@ -24,12 +31,6 @@ use crate::{
     },
 };
 
-/// How often a run that is busy elsewhere shows the server that it lives. The server ends a session that is idle
-/// for 15 s (protocol.md, "Sessions").
-const PING_EVERY: Duration = Duration::from_secs(5);
-/// A run whose last good ping started longer ago than this no longer trusts its session.
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// Options that hold for one occurrence alone: those of `sexton.run_now(job, options)`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -51,6 +52,9 @@ pub struct Options {
     pub force: Option<bool>,
 }
 
+/// After how many batches, of all its sessions, a test wants to lose the run.
+pub(crate) type BatchesLeft = Option<Arc<AtomicU64>>;
+
 /// What a run is for and by which it acts. Owned by the runner, lent to the kind.
 pub struct RunContext {
     pub(crate) held: Held,
@@ -63,7 +67,7 @@ pub struct RunContext {
     pub(crate) now: Timestamp,
     /// When the job's `timeout` is over; `None` if never.
     pub(crate) ends: Option<Instant>,
-    pub(crate) batches_left: Option<u64>,
+    pub(crate) batches_left: BatchesLeft,
 }
 
 impl RunContext {
@@ -281,81 +285,6 @@ impl RunContext {
         transaction.commit(0, cursor).await
     }
 
-    /// Waits between batches, keeping the session alive; ends early with an error when the run must stop.
-    ///
-    /// # Errors
-    /// As [`RunContext::batch`].
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn rest(&mut self, time: Duration) -> Result<(), Stop> {
-        self.keep(Instant::now(), tokio::time::sleep(time)).await
-    }
-
-    /// Does something outside the database, keeping the session alive meanwhile. No transaction is open then. It asks
-    /// first whether the run still holds its job, and then every 5 s; the work goes on while it asks.
-    ///
-    /// # Errors
-    /// [`Stop::Fenced`], [`Stop::Drained`] or [`Stop::Lost`] as soon as the run must stop: the work is dropped. It is
-    /// lost when the last question that was answered well was asked more than 10 s ago: another replica may have the
-    /// job 5 s later.
-    ///
-    /// # Cancel safety
-    /// That of `work`, and as [`RunContext::query`].
-    pub async fn keep_while<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
-        self.stop_if_draining()?;
-        let asked = Instant::now();
-        self.ping().await?;
-        self.keep(asked, work).await
-    }
-
-    /// As [`RunContext::keep_while`], where the session was known to be good at `good`.
-    async fn keep<T>(&mut self, mut good: Instant, work: impl Future<Output = T>) -> Result<T, Stop> {
-        let drain = self.drain.clone();
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                () = drain.cancelled() => return Err(Stop::Drained),
-                done = &mut work => return Ok(done),
-                () = tokio::time::sleep_until(good + PING_EVERY) => {}
-            }
-            let (asked, trusted_until) = (Instant::now(), good + PING_TIMEOUT);
-            let mut done = None;
-            let mut ping = std::pin::pin!(self.held.ping());
-            loop {
-                tokio::select! {
-                    biased;
-                    answer = &mut ping => {
-                        answer?;
-                        break;
-                    }
-                    () = tokio::time::sleep_until(trusted_until) => return Err(Stop::Lost(silent())),
-                    // An answer under way is waited for: a session in the middle of one is good for nothing.
-                    finished = &mut work, if done.is_none() => done = Some(finished),
-                }
-            }
-            if let Some(done) = done {
-                return Ok(done);
-            }
-            good = asked;
-        }
-    }
-
-    /// Asks whether the run still holds its job.
-    ///
-    /// # Errors
-    /// [`Stop::Fenced`] if it does not, [`Stop::Lost`] if there is no answer within 10 s.
-    ///
-    /// # Cancel safety
-    /// As [`RunContext::query`].
-    pub async fn ping(&mut self) -> Result<(), Stop> {
-        match tokio::time::timeout(PING_TIMEOUT, self.held.ping()).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Stop::Lost(silent())),
-        }
-    }
-
     /// Says how far the run is, for people: `sexton watch` shows it.
     ///
     /// # Errors
@@ -372,7 +301,7 @@ impl RunContext {
     /// Whatever becomes of this replica, the resource is free again with its session.
     ///
     /// # Errors
-    /// [`Stop::Failed`] if another held it all the time; otherwise those of `work`.
+    /// [`Stop::Failed`] if another held it all the time, and in a worker; otherwise those of `work`.
     ///
     /// # Cancel safety
     /// As [`RunContext::query`].
@@ -382,6 +311,7 @@ impl RunContext {
         patience: Duration,
         work: impl AsyncFnOnce(&mut RunContext) -> Result<T, Stop>,
     ) -> Result<T, Stop> {
+        self.not_in_a_worker("take a resource")?;
         let deadline = Instant::now() + patience;
         let resource = loop {
             if let Some(resource) = self.held.take_resource(name).await? {
@@ -399,13 +329,12 @@ impl RunContext {
     }
 
     /// Also loses the run here where a test wants that.
-    fn stop_before_batch(&mut self) -> Result<(), Stop> {
-        match &mut self.batches_left {
-            Some(0) => {
+    pub(super) fn stop_before_batch(&mut self) -> Result<(), Stop> {
+        if let Some(left) = &self.batches_left {
+            let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            if taken.is_err() {
                 return Err(Stop::Lost(Error::new(ErrorKind::Unreachable, "lost, as the test wanted")));
             }
-            Some(left) => *left -= 1,
-            None => {}
         }
         self.stop_if_draining()
     }
@@ -415,11 +344,7 @@ impl RunContext {
     }
 }
 
-fn silent() -> Error {
-    Error::new(ErrorKind::Unreachable, "the run session does not answer")
-}
-
-fn to_json(value: &impl Serialize) -> Result<Value, Stop> {
+pub(super) fn to_json(value: &impl Serialize) -> Result<Value, Stop> {
     serde_json::to_value(value).map_err(|cause| {
         Stop::Failed(Error::new(ErrorKind::Invalid, "cannot be stored as JSON").caused_by(cause))
     })

@@ -35,6 +35,7 @@ mod walk_heap;
 mod walk_index;
 mod walk_partition;
 mod window;
+mod workers;
 
 use serde_json::Value;
 
@@ -120,7 +121,7 @@ async fn real_run(
     let since = tokio::time::Instant::now();
     preflight::foreign_keys(facts, keys, params)?;
     let done = rows_done_before(context).await?;
-    let budget = Budget::new(params, context.options(), done, context.now())?;
+    let mut budget = Budget::new(params, context.options(), done, context.now())?;
     if budget.spent(0) == Some(Stopped::WindowClosed) {
         return Ok(report::of_closed_window(params, context.now()));
     }
@@ -153,7 +154,7 @@ async fn real_run(
     let mut walk = Walk::new(scope, cursor, pace, budget, pressure, facts.may_lock);
     walk.whole = whole;
     before.started = tokio::time::Instant::now();
-    let ended = walk.run(context).await;
+    let ended = workers::run(&mut walk, context, params, facts).await;
     // However it ended: the run's end is written on this session. A session that is gone says so again there.
     let reset = context.limit_statements(None).await;
     let stopped = ended?;
@@ -181,6 +182,7 @@ async fn begin(
         at: chosen.at,
         by_partition: matches!(chosen.at, Place::Partition(_)),
         end: chosen.end,
+        until: None,
         why: chosen.why,
         skipped: Vec::new(),
         eligible: eligible.rows,

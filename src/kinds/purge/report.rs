@@ -77,7 +77,7 @@ pub async fn of_run(
     let wal = wal(context).await?.zip(before.wal).map(|(after, before)| after - before);
     let after = Sizes::read(context, oid).await?;
     let left = left(context, &walk, stopped).await?;
-    let Walk { cursor, tally, whole, pressure, .. } = &walk;
+    let Walk { cursor, tally, whole, pressure, parts, .. } = &walk;
     let whole = whole.as_ref().map(|whole| whole.to_json());
     let (min, max) = tally.extremes.unwrap_or_default();
     let details = json!({
@@ -96,8 +96,10 @@ pub async fn of_run(
         "before": before.sizes.to_json(), "after": after.to_json(),
         "holds": holds(walk.scope), "approved": before.approved, "warnings": before.warnings,
     });
-    let mut report =
-        filled(Report::new(stopped), [details, left, whole.unwrap_or_default(), pressure.to_json()]);
+    let mut report = filled(
+        Report::new(stopped),
+        [details, left, whole.unwrap_or_default(), pressure.to_json(), parts.clone()],
+    );
     let elapsed = jiff::SignedDuration::try_from(before.since.elapsed()).unwrap_or_default();
     let now = context.now().checked_add(elapsed).unwrap_or(context.now());
     report.come_back = come_back(params, stopped, now);

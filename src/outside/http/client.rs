@@ -4,27 +4,20 @@
 //! connected to. So the resolver of the client itself checks, and what it lets through is what is connected to. Never
 //! a redirect, never a proxy from the environment.
 
-use std::{
-    fmt,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt, net::IpAddr, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use reqwest::{
     Url,
-    dns::{Addrs, Name, Resolve, Resolving},
     header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER},
 };
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::Verifier;
 use tokio::time::Instant;
 
 use super::{
     Answer, Call, Class, Target,
-    address::{Reach, reach},
+    resolve::{Checked, Forbidden},
     sign::{Signed, sign},
+    tls::tls,
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -326,103 +319,6 @@ impl Answer {
         if self.body.len() > KEPT_MAX {
             let border = (0..=KEPT_MAX).rev().find(|at| self.body.is_char_boundary(*at)).unwrap_or(0);
             self.body.truncate(border);
-        }
-    }
-}
-
-/// TLS as the system trusts it, by our own provider: a process may have another default.
-fn tls(contents: &Contents) -> Result<(ClientConfig, Option<String>)> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let roots = match &contents.http.roots {
-        None => Vec::new(),
-        Some(path) => {
-            read_roots(path).map_err(|error| error.about(format!("[http] roots {}", path.display())))?
-        }
-    };
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|cause| Error::new(ErrorKind::Outside, "TLS does not start").caused_by(cause))?;
-    Ok(match Verifier::new_with_extra_roots(roots, provider) {
-        Ok(verifier) => {
-            let config = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
-            (config.with_no_client_auth(), None)
-        }
-        Err(error) => {
-            let config = builder.with_root_certificates(RootCertStore::empty());
-            (config.with_no_client_auth(), Some(error.to_string()))
-        }
-    })
-}
-
-fn read_roots(path: &std::path::Path) -> Result<Vec<rustls::pki_types::CertificateDer<'static>>> {
-    use rustls::pki_types::{CertificateDer, pem::PemObject};
-    let wrong = |text: String| Error::invalid(text);
-    let bytes = std::fs::read(path).map_err(|cause| wrong("cannot be read".to_owned()).caused_by(cause))?;
-    let read: std::result::Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-    let read = read.map_err(|cause| wrong(format!("is no PEM: {cause}")))?;
-    if read.is_empty() { Err(wrong("holds no certificate".to_owned())) } else { Ok(read) }
-}
-
-/// Resolves names, and lets through only what may be called.
-struct Checked {
-    private_addresses: bool,
-}
-
-impl Checked {
-    fn forbids(&self, address: IpAddr) -> Option<Reach> {
-        match reach(address) {
-            Reach::Public => None,
-            Reach::Private if self.private_addresses => None,
-            reach => Some(reach),
-        }
-    }
-}
-
-impl Resolve for Checked {
-    fn resolve(&self, name: Name) -> Resolving {
-        let rules = Checked { private_addresses: self.private_addresses };
-        Box::pin(async move {
-            let host = name.as_str().to_owned();
-            let found: Vec<SocketAddr> = tokio::net::lookup_host((host.as_str(), 0)).await?.collect();
-            for address in &found {
-                if let Some(reach) = rules.forbids(address.ip()) {
-                    return Err(Forbidden { host, address: address.ip(), reach }.into());
-                }
-            }
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// A name stands for an address that may not be called.
-#[derive(Debug)]
-struct Forbidden {
-    host: String,
-    address: IpAddr,
-    reach: Reach,
-}
-
-impl fmt::Display for Forbidden {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let what = match self.reach {
-            Reach::Private => "an address of this machine or of a private network",
-            _ => "an address that is never called",
-        };
-        write!(f, "{} is {what} ({})", self.host, self.address)
-    }
-}
-
-impl std::error::Error for Forbidden {}
-
-impl Forbidden {
-    fn refusal(&self, section: &str) -> Error {
-        let error = Error::new(ErrorKind::Refused, self.to_string());
-        if self.reach == Reach::Private {
-            error.with_remedy(format!(
-                "if that is meant, set private_addresses = true in [{section}] of the local file"
-            ))
-        } else {
-            error
         }
     }
 }

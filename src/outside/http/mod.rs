@@ -16,7 +16,11 @@ mod call;
 mod client;
 mod host;
 #[cfg(feature = "http")]
+mod resolve;
+#[cfg(feature = "http")]
 mod sign;
+#[cfg(feature = "http")]
+mod tls;
 #[cfg(feature = "http")]
 mod tokenlib;
 
