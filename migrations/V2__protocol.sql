@@ -271,7 +271,7 @@ BEGIN
       SELECT jsonb_build_object('kind', r.kind, 'mode', r.mode, 'origin', r.origin, 'occurrence', r.occurrence,
                'attempt', r.attempt, 'attempts', j.max_attempts, 'started_at', r.started_at, 'finished_at', r.finished_at,
                'batches', r.batches, 'rows', r.rows_done, 'holder', r.holder)
-        FROM sexton.run r WHERE r.id = p_run), '{}') || p_payload));
+        FROM sexton.run r WHERE r.id = p_run AND p_event <> 'changed'), '{}') || p_payload));
 END $$;
 COMMENT ON FUNCTION sexton.put_notice(text, sexton.job, uuid, jsonb) IS
   'Writes a notice; the trigger on its table puts it on its way. Internal. j is NULL where it is about the whole installation.';

@@ -482,6 +482,7 @@ const HELPERS: &[&str] = &[
     "lock_holder",
     "stop_reason",
     "holds_on",
+    "worker_backends",
     "channel_fault",
     "events_fault",
     "notices_fault",

@@ -79,6 +79,9 @@ mod purge_support;
 // Notices: who hears of what, when, and what becomes of it.
 mod notices;
 
+// How often a channel is told, and when it is told no more.
+mod notices_often;
+
 // What tests of notices share.
 mod notices_support;
 

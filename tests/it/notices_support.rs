@@ -111,3 +111,9 @@ pub async fn until_quiet(db: &Db) {
     let quiet = "SELECT NOT EXISTS (SELECT FROM sexton.delivery WHERE state = 'waiting' AND (due_at <= now() OR taken_by IS NOT NULL))";
     db.until("all notices that are due were sent", quiet, &[]).await;
 }
+
+/// `STATE+HELD_BACK` of the deliveries to a channel, in their order.
+pub async fn deliveries(db: &Db, channel: &str) -> String {
+    let sql = "SELECT coalesce(string_agg(state || '+' || held_back, ' ' ORDER BY id), '') FROM sexton.delivery WHERE channel = $1";
+    db.get(sql, &[&channel]).await
+}

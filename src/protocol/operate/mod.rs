@@ -4,6 +4,7 @@
 //! the database made: whoever calls the same function in psql reads the same. What is easy to get wrong: this needs
 //! no session of its own kind. It holds nothing, sets nothing, and so works behind a transaction pooler too.
 
+mod notices;
 mod refused;
 mod rows;
 
@@ -21,10 +22,8 @@ use crate::{
     statements,
 };
 
-pub use rows::{
-    ChannelRow, DueRow, HoldRow, JobDefinition, JobRow, NoticeRow, RequestedRow, RunRow, RunningRow,
-    ScheduleRow,
-};
+pub use notices::{ChannelRow, NoticeRow};
+pub use rows::{DueRow, HoldRow, JobDefinition, JobRow, RequestedRow, RunRow, RunningRow, ScheduleRow};
 
 /// A session of a person.
 pub struct Operator {
@@ -240,43 +239,6 @@ impl Operator {
     /// As [`Operator::pause`].
     pub async fn adopt(&self) -> Result<String> {
         self.verb(statements::ADOPT, &[]).await
-    }
-
-    /// Switches a channel on that failed ten times in a row. What waited for it for less than a day is sent.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Denied`].
-    ///
-    /// # Cancel safety
-    /// As [`Operator::pause`].
-    pub async fn channel_on(&self, channel: &str) -> Result<String> {
-        self.verb(statements::CHANNEL_ON, &[(&channel, Type::TEXT)]).await
-    }
-
-    /// The latest notices and what became of them, of one job or of all; if `failed`, only those that did not arrive, or
-    /// not at the first attempt.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Denied`].
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn notices(&self, job: Option<&str>, failed: bool, limit: u32) -> Result<Vec<NoticeRow>> {
-        let limit: i64 = limit.into();
-        let params: [(&(dyn ToSql + Sync), Type); 3] =
-            [(&job, Type::TEXT), (&failed, Type::BOOL), (&limit, Type::INT8)];
-        self.list(statements::NOTICES, &params).await
-    }
-
-    /// The channels that somebody named or that something was sent to.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Denied`].
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn channels(&self) -> Result<Vec<ChannelRow>> {
-        self.list(statements::CHANNELS, &[]).await
     }
 
     /// Why the job runs, or does not.

@@ -27,6 +27,8 @@ macro_rules! rows {
     };
 }
 
+pub(super) use rows;
+
 rows! {
     /// A job as the view `sexton.jobs` shows it.
     pub struct JobRow {
@@ -322,62 +324,6 @@ rows! {
         held_by: String,
         /// Since when.
         held_at: Timestamp,
-    }
-
-    /// A notice, and what became of it on its way to a channel.
-    pub struct NoticeRow {
-        /// Order of entry.
-        id: i64,
-        /// When it happened.
-        at: Timestamp,
-        /// What.
-        event: String,
-        /// About which job.
-        job: Option<String>,
-        /// About which run.
-        run_id: Option<Uuid>,
-        /// To which channel; none if no channel hears of it.
-        channel: Option<String>,
-        /// waiting, retrying, sent, held_back, failed, off, nobody.
-        state: String,
-        /// Attempts made.
-        attempt: Option<i32>,
-        /// How many like it were held back before it.
-        held_back: Option<i64>,
-        /// When it is sent, or tried again.
-        due_at: Option<Timestamp>,
-        /// When it was sent or given up.
-        ended_at: Option<Timestamp>,
-        /// What went wrong last.
-        error: Option<String>,
-        /// How to read the payload.
-        payload_version: i32,
-        /// The facts.
-        payload: Value,
-    }
-
-    /// A channel, and how it does.
-    pub struct ChannelRow {
-        /// Its name.
-        channel: String,
-        /// on, failing, off.
-        state: String,
-        /// Failures in a row.
-        failures: i32,
-        /// Since when it is off.
-        off_at: Option<Timestamp>,
-        /// Until when it rests.
-        retry_at: Option<Timestamp>,
-        /// When something reached it last.
-        sent_at: Option<Timestamp>,
-        /// What went wrong last.
-        error: Option<String>,
-        /// How many notices wait for it.
-        waiting: i64,
-        /// When the first of them was due.
-        since: Option<Timestamp>,
-        /// Whether one has been due for two minutes, and nobody sends it.
-        overdue: bool,
     }
 
     /// A job that a oneshot has to wait for.
