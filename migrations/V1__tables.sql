@@ -70,6 +70,7 @@ CREATE TABLE sexton.job (
   expect_success_every interval CHECK (expect_success_every > interval '0'),
   keep_runs     int CHECK (keep_runs >= 1),
   keep_runs_for interval CHECK (keep_runs_for > interval '0'),
+  notices      jsonb NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(notices) = 'array'),
   CHECK (backoff_max >= backoff),
 
   -- the switches of people
@@ -176,6 +177,7 @@ COMMENT ON COLUMN sexton.job.search_path IS 'search_path of the run''s session; 
 COMMENT ON COLUMN sexton.job.expect_success_every IS 'The job is overdue when its last success is older than this.';
 COMMENT ON COLUMN sexton.job.keep_runs IS 'Finished runs of it that are kept; older ones are pruned. NULL: as meta.keep_runs says.';
 COMMENT ON COLUMN sexton.job.keep_runs_for IS 'How long its finished runs are kept at the most. NULL: as meta.keep_runs_for says.';
+COMMENT ON COLUMN sexton.job.notices IS 'Who hears of what: [{"on": ["failed"], "to": "mail:ops@example.org"}]; see docs/notices.md.';
 COMMENT ON COLUMN sexton.job.paused_at IS 'Since when the job is paused; NULL: it is not.';
 COMMENT ON COLUMN sexton.job.paused_by IS 'Who paused it.';
 COMMENT ON COLUMN sexton.job.pause_reason IS 'Why, in his or her words.';
@@ -397,10 +399,13 @@ COMMENT ON COLUMN sexton.audit.noticed_at IS 'When the notice about it was writt
 CREATE TABLE sexton.notice (
   id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   at       timestamptz NOT NULL DEFAULT clock_timestamp(),
-  event    text NOT NULL,
+  event    text NOT NULL CHECK (event IN ('started', 'succeeded', 'failed', 'refused', 'recovered', 'changed', 'overdue',
+                                          'paused_itself', 'lock_held_by_stranger', 'channel_off', 'adopt_needed')),
   job_id   bigint,
   job_name text,
+  app      text,
   run_id   uuid,
+  payload_version int NOT NULL DEFAULT 1,
   payload  jsonb NOT NULL DEFAULT '{}'
 );
 CREATE INDEX notice_at ON sexton.notice (at);
@@ -408,10 +413,12 @@ COMMENT ON TABLE  sexton.notice IS 'What people should hear of: written in the t
 COMMENT ON INDEX  sexton.notice_at IS 'By time, and its pruning.';
 COMMENT ON COLUMN sexton.notice.id IS 'Order of entry.';
 COMMENT ON COLUMN sexton.notice.at IS 'When.';
-COMMENT ON COLUMN sexton.notice.event IS 'failed, refused, recovered, paused_itself, adopt_needed, changed.';
-COMMENT ON COLUMN sexton.notice.job_id IS 'About which job.';
+COMMENT ON COLUMN sexton.notice.event IS 'What happened. started and succeeded are written only where somebody wants to hear of them.';
+COMMENT ON COLUMN sexton.notice.job_id IS 'About which job; NULL where it is about the whole installation.';
 COMMENT ON COLUMN sexton.notice.job_name IS 'Its name then.';
+COMMENT ON COLUMN sexton.notice.app IS 'Whose file it belongs to.';
 COMMENT ON COLUMN sexton.notice.run_id IS 'About which run.';
-COMMENT ON COLUMN sexton.notice.payload IS 'Error, report, counts.';
+COMMENT ON COLUMN sexton.notice.payload_version IS 'Says how to read the payload: raised when a field changes its meaning or goes away.';
+COMMENT ON COLUMN sexton.notice.payload IS 'The run''s facts as they were then: kind, outcome, error, report, counts; see docs/notices.md.';
 
 INSERT INTO sexton.meta DEFAULT VALUES;

@@ -34,6 +34,13 @@ BEGIN
     NEW.revision := 1;
   END IF;
 
+  IF TG_OP = 'INSERT' OR NEW.notices IS DISTINCT FROM OLD.notices THEN
+    IF sexton.notices_fault(NEW.notices) IS NOT NULL THEN
+      RAISE EXCEPTION 'job %: notices: %', NEW.name, sexton.notices_fault(NEW.notices) USING ERRCODE = 'SX006',
+        HINT = 'Write [{"on": ["failed"], "to": "mail:ops@example.org"}]; docs/notices.md lists events and channels.';
+    END IF;
+  END IF;
+
   IF defined THEN
     IF TG_OP = 'UPDATE' THEN
       NEW.revision := OLD.revision + 1;
@@ -253,10 +260,21 @@ COMMENT ON FUNCTION sexton.give_back(bigint, timestamptz, int) IS
   'Gives a job back, idle, its occurrence still to be done. Internal; the caller holds the row''s lock.';
 
 CREATE FUNCTION sexton.put_notice(p_event text, j sexton.job, p_run uuid, p_payload jsonb) RETURNS void
-LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
-  INSERT INTO sexton.notice (event, job_id, job_name, run_id, payload)
-    VALUES (p_event, j.id, j.name, p_run, jsonb_strip_nulls(p_payload)) $$;
-COMMENT ON FUNCTION sexton.put_notice(text, sexton.job, uuid, jsonb) IS 'Writes a notice. Internal.';
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  -- What happens with every run is written only where somebody wants to hear of it.
+  IF p_event IN ('started', 'succeeded') AND sexton.channels_for(p_event, j) = '{}' THEN
+    RETURN;
+  END IF;
+  INSERT INTO sexton.notice (event, job_id, job_name, app, run_id, payload)
+    VALUES (p_event, j.id, j.name, j.app, p_run, jsonb_strip_nulls(coalesce((
+      SELECT jsonb_build_object('kind', r.kind, 'mode', r.mode, 'origin', r.origin, 'occurrence', r.occurrence,
+               'attempt', r.attempt, 'attempts', j.max_attempts, 'started_at', r.started_at, 'finished_at', r.finished_at,
+               'batches', r.batches, 'rows', r.rows_done, 'holder', r.holder)
+        FROM sexton.run r WHERE r.id = p_run AND p_event <> 'changed'), '{}') || p_payload));
+END $$;
+COMMENT ON FUNCTION sexton.put_notice(text, sexton.job, uuid, jsonb) IS
+  'Writes a notice; the trigger on its table puts it on its way. Internal. j is NULL where it is about the whole installation.';
 
 -- What an occurrence that ended for good means for the row of failures, and for those who should hear of it.
 CREATE FUNCTION sexton.count_outcome(j sexton.job, p_run uuid, p_outcome text, p_error text, p_report jsonb) RETURNS void
@@ -264,23 +282,27 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   failed boolean := p_outcome IN ('failed', 'timed_out', 'lost');
   failures int := j.failure_count + 1;
+  said jsonb := jsonb_build_object('outcome', p_outcome, 'error', p_error, 'report', p_report);
   -- Who calls others does not call them for ever in vain.
   pause_after int := coalesce(j.pause_after, CASE j.kind WHEN 'http' THEN 5 END);
 BEGIN
   IF failed THEN
     UPDATE sexton.job SET failure_count = failures WHERE id = j.id;
-    PERFORM sexton.put_notice('failed', j, p_run,
-      jsonb_build_object('outcome', p_outcome, 'error', p_error, 'failures', failures));
+    said := said || jsonb_build_object('failures', failures);
+    PERFORM sexton.put_notice('failed', j, p_run, said);
     IF pause_after <= failures AND j.paused_at IS NULL THEN
       UPDATE sexton.job SET paused_at = clock_timestamp(), paused_by = 'sexton',
              pause_reason = format('%s failures in a row', failures) WHERE id = j.id;
-      PERFORM sexton.put_notice('paused_itself', j, p_run, jsonb_build_object('failures', failures));
+      PERFORM sexton.put_notice('paused_itself', j, p_run, said);
     END IF;
-  ELSIF p_outcome = 'succeeded' AND j.failure_count > 0 THEN
-    UPDATE sexton.job SET failure_count = 0 WHERE id = j.id;
-    PERFORM sexton.put_notice('recovered', j, p_run, jsonb_build_object('failures', j.failure_count, 'report', p_report));
+  ELSIF p_outcome = 'succeeded' THEN
+    IF j.failure_count > 0 THEN
+      UPDATE sexton.job SET failure_count = 0 WHERE id = j.id;
+      PERFORM sexton.put_notice('recovered', j, p_run, said || jsonb_build_object('failures', j.failure_count));
+    END IF;
+    PERFORM sexton.put_notice('succeeded', j, p_run, said);
   ELSIF p_outcome = 'refused' THEN
-    PERFORM sexton.put_notice('refused', j, p_run, jsonb_build_object('error', p_error, 'report', p_report));
+    PERFORM sexton.put_notice('refused', j, p_run, said);
   END IF;
 END $$;
 COMMENT ON FUNCTION sexton.count_outcome(sexton.job, uuid, text, text, jsonb) IS
@@ -408,6 +430,7 @@ BEGIN
     SELECT p_run, 0, NULL WHERE before IS NULL
     UNION ALL
     SELECT p_run, p.part, p.cursor FROM sexton.run_part p WHERE p.run_id = before;
+  PERFORM sexton.put_notice('started', j, p_run, '{}');
   PERFORM sexton.wake(p_job);
 
   result := 'won';
@@ -813,7 +836,7 @@ BEGIN
       adopt_needed_at = CASE changed WHEN 'system' THEN clock_timestamp() ELSE m.adopt_needed_at END
       RETURNING meta.epoch INTO epoch;
     IF changed = 'system' THEN
-      INSERT INTO sexton.notice (event, payload) VALUES ('adopt_needed', jsonb_build_object('system_identifier', seen_identifier::text));
+      PERFORM sexton.put_notice('adopt_needed', NULL, NULL, jsonb_build_object('system_identifier', seen_identifier::text));
     END IF;
   END IF;
 END $$;

@@ -19,6 +19,7 @@ BEGIN
     EXECUTE format('GRANT USAGE ON SCHEMA sexton TO %I', grantee);
     EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA sexton TO %I', grantee);
     EXECUTE format('GRANT EXECUTE ON FUNCTION sexton.%s TO %I', replace(viewing, '), ', '), sexton.'), grantee);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION sexton.notices_fault(jsonb), sexton.events_fault(text[]), sexton.channel_fault(text), sexton.deliveries_next(text[]), sexton.is_reached(text, text[]) TO %I', grantee);
   END LOOP;
   IF to_regrole('sexton_runner') IS NOT NULL THEN
     GRANT EXECUTE ON FUNCTION
@@ -30,13 +31,15 @@ BEGIN
       sexton.plan(bigint, bigint, text, text, timestamptz, timestamptz, bigint, text[]),
       sexton.skip(bigint, bigint, text, text, timestamptz, timestamptz, bigint),
       sexton.accept(bigint, bigint, text[]), sexton.reject(bigint, bigint, text, text, text),
-      sexton.replica_start(uuid, text, text, int, text[], text, text[]), sexton.replica_knows(uuid, text[]), sexton.observe(), sexton.prune(bigint)
+      sexton.replica_start(uuid, text, text, int, text[], text, text[]), sexton.replica_knows(uuid, text[]), sexton.observe(), sexton.prune(bigint),
+      sexton.take_deliveries(uuid, text[], int, interval), sexton.note_delivery(bigint, int, text), sexton.raise_alarms()
       TO sexton_runner;
   END IF;
   FOREACH grantee IN ARRAY '{sexton_operator,sexton_author}'::text[] LOOP
     CONTINUE WHEN to_regrole(grantee) IS NULL;
     EXECUTE format('GRANT INSERT (table_name, predicate, reason) ON sexton.hold TO %I', grantee);
     EXECUTE format('GRANT EXECUTE ON FUNCTION sexton.hold(text, text, text), sexton.unhold(bigint) TO %I', grantee);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION sexton.subscribe(text, text[], text), sexton.unsubscribe(text, text), sexton.channel_on(text) TO %I', grantee);
   END LOOP;
   IF to_regrole('sexton_operator') IS NOT NULL THEN
     GRANT EXECUTE ON FUNCTION
@@ -48,10 +51,10 @@ BEGIN
   IF to_regrole('sexton_author') IS NOT NULL THEN
     GRANT INSERT (name, app, kind, params, inputs, run_as, database, schedule, time_zone, missed, max_lateness, jitter,
                   timeout, max_attempts, backoff, backoff_max, resume_after, pause_after, priority, search_path,
-                  expect_success_every, keep_runs, keep_runs_for, applied, generation),
+                  expect_success_every, keep_runs, keep_runs_for, notices, applied, generation),
           UPDATE (name, app, kind, params, inputs, run_as, database, schedule, time_zone, missed, max_lateness, jitter,
                   timeout, max_attempts, backoff, backoff_max, resume_after, pause_after, priority, search_path,
-                  expect_success_every, keep_runs, keep_runs_for, applied, generation, removed_at, paused_at, paused_by, pause_reason, paused_until),
+                  expect_success_every, keep_runs, keep_runs_for, notices, applied, generation, removed_at, paused_at, paused_by, pause_reason, paused_until),
           DELETE ON sexton.job TO sexton_author;
     GRANT USAGE ON SEQUENCE sexton.lock_id TO sexton_author;
     GRANT EXECUTE ON FUNCTION

@@ -108,6 +108,14 @@ events! {
         "One step of an upkeep failed; the others go on.";
     PRUNE_FAILED = "prune.failed" DEBUG ["error"]
         "Old runs could not be removed; the next run does it.";
+    NOTICE_SENT = "notice.sent" INFO ["channel", "event", "attempt"]
+        "A notice was sent to a channel.";
+    NOTICE_FAILED = "notice.failed" WARN ["channel", "event", "attempt", "error"]
+        "A notice could not be sent; it is tried again.";
+    NOTICE_LOOK_FAILED = "notice.look_failed" WARN ["error"]
+        "Notices could not be looked after; the replica tries again with its next look.";
+    CHANNEL_SWITCHED_OFF = "channel.switched_off" ERROR ["channel"]
+        "A channel failed ten times in a row: nothing is sent to it until `sexton notices on CHANNEL`.";
     CLUSTER_REMOVE_FAILED = "cluster.remove_failed" WARN ["folder"]
         "The folder of a private cluster could not be removed.";
     CLUSTER_SWEPT = "cluster.swept" DEBUG ["folder"]

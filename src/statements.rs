@@ -23,6 +23,8 @@ statements! {
     ARM = "arm";
     ARM_APPLIED = "arm_applied";
     CANCEL = "cancel";
+    CHANNELS = "channels";
+    CHANNEL_ON = "channel_on";
     CHECK_INSTALLATION = "check_installation";
     CHECK_LIMITS = "check_limits";
     CHECK_ROLE = "check_role";
@@ -67,8 +69,10 @@ statements! {
     MIGRATION_SERVER = "migration_server";
     MIGRATION_UNLOCK = "migration_unlock";
     NOTE_APPLIED = "note_applied";
+    NOTE_DELIVERY = "note_delivery";
     NOTE_PROGRESS = "note_progress";
     NOTE_RESOURCES = "note_resources";
+    NOTICES = "notices";
     OBSERVE = "observe";
     PAUSE = "pause";
     PAUSE_ALL = "pause_all";
@@ -99,6 +103,7 @@ statements! {
     PURGE_TRIGGERS = "purge_triggers";
     PURGE_VACUUM_COST = "purge_vacuum_cost";
     PURGE_WAL = "purge_wal";
+    RAISE_ALARMS = "raise_alarms";
     READ_DEFINITIONS = "read_definitions";
     REFERENCES_TARGET = "references_target";
     REJECT = "reject";
@@ -126,6 +131,7 @@ statements! {
     SQL_RIGHTS = "sql_rights";
     SQL_TRAMPOLINE = "sql_trampoline";
     TAKE_BACK = "take_back";
+    TAKE_DELIVERIES = "take_deliveries";
     TERMINATE_HOLDER = "terminate_holder";
     TRY_LOCK = "try_lock";
     TYPE_NAME = "type_name";

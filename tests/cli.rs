@@ -505,7 +505,19 @@ async fn a_replica_runs_rereads_its_file_and_drains() {
 }
 
 /// Functions that other functions and views are made of.
-const HELPERS: &[&str] = &["actor", "wake", "lock_holder", "stop_reason", "holds_on"];
+const HELPERS: &[&str] = &[
+    "actor",
+    "wake",
+    "lock_holder",
+    "stop_reason",
+    "holds_on",
+    "worker_backends",
+    "channel_fault",
+    "events_fault",
+    "notices_fault",
+    "deliveries_next",
+    "is_reached",
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn functions_of_the_schema_are_verbs_or_the_protocol() {
@@ -531,4 +543,42 @@ async fn functions_of_the_schema_are_verbs_or_the_protocol() {
             "{function} is no verb, and nobody calls it"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notices_are_listed_and_a_channel_that_is_off_is_told_of_and_switched_on() {
+    let database = Database::with_jobs().await;
+    assert!(database.sexton(&["notices"]).done().starts_with("There are none."));
+    let script = "SELECT sexton.subscribe('mail:ops@example.org');
+         SELECT sexton.put_notice('failed', j, NULL, '{\"error\": \"by hand\"}') FROM sexton.job j WHERE name = 'sessions';
+         SELECT sexton.put_notice('changed', j, NULL, '{}') FROM sexton.job j WHERE name = 'audit-logs'";
+    database.client.batch_execute(script).await.expect("notices can be written");
+    let listed = database.sexton(&["notices", "--json"]).json();
+    let states: Vec<_> =
+        listed.as_array().expect("a list").iter().map(|row| (&row["event"], &row["state"])).collect();
+    assert_eq!(serde_json::json!(states), serde_json::json!([["changed", "nobody"], ["failed", "waiting"]]));
+    let text = database.sexton(&["notices", "--job", "sessions"]).done();
+    assert!(
+        text.contains("mail:ops@example.org") && text.contains("waiting") && !text.contains("audit-logs"),
+        "{text}"
+    );
+    assert!(database.sexton(&["notices", "--failed"]).done().starts_with("There are none."));
+
+    let off = "INSERT INTO sexton.channel (name, failures, error, off_at) VALUES ('mail:ops@example.org', 10, 'no route', now())";
+    database.client.batch_execute(off).await.expect("it can be written");
+    let told = database.sexton(&["doctor"]);
+    assert_eq!(told.code, 1, "{told:?}");
+    assert!(told.stdout.contains("switched off after 10 failures: no route; 1 notice(s) wait"), "{told:?}");
+    let channels = database.sexton(&["notices", "channels"]).done();
+    assert!(channels.contains("off") && channels.contains("no route"), "{channels}");
+    let on = database.sexton(&["notices", "on", "mail:ops@example.org"]).done();
+    assert_eq!(on.trim_end(), "mail:ops@example.org is on; 1 notice(s) of the last day wait for it.");
+
+    database.sexton(&["notices", "test", "sms:1"]).failed(2, "\"sms:1\" is no channel");
+    let unset = database.sexton(&["notices", "test", "mail:ops@example.org"]);
+    assert_ne!(unset.code, 0);
+    assert!(
+        unset.stderr.contains("this replica knows no mail server") && unset.stderr.contains("[mail]"),
+        "{unset:?}"
+    );
 }

@@ -16,6 +16,8 @@ pub mod telemetry;
 pub mod config;
 #[cfg(feature = "cli")]
 pub mod apply;
+#[cfg(all(feature = "http", feature = "mail"))]
+pub mod notice;
 #[cfg(feature = "cli")]
 pub mod init;
 #[cfg(feature = "cli")]

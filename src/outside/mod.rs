@@ -14,6 +14,7 @@ pub mod mail;
 pub mod process;
 pub mod secrets;
 pub mod storages;
+pub mod webhooks;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -26,6 +27,7 @@ pub use self::{
     mail::Mail,
     secrets::{Secret, Secrets},
     storages::Storage,
+    webhooks::Webhook,
 };
 
 /// What the local file says, as one state of it.
@@ -43,6 +45,10 @@ pub struct Contents {
     pub commands: BTreeMap<String, Command>,
     /// `[mail]`.
     pub mail: Option<Mail>,
+    /// `[recipients.NAME]`: the mail addresses that the channel `mail:NAME` stands for.
+    pub recipients: BTreeMap<String, Vec<String>>,
+    /// `[webhooks.NAME]`.
+    pub webhooks: BTreeMap<String, Webhook>,
     /// `[databases.NAME]`.
     pub databases: BTreeMap<String, Database>,
 }
@@ -57,6 +63,8 @@ impl Contents {
         names.extend(self.storages.keys().map(|name| format!("storage:{name}")));
         names.extend(self.commands.keys().map(|name| format!("command:{name}")));
         names.extend(self.mail.iter().map(|_| "mail".to_owned()));
+        names.extend(self.recipients.keys().map(|name| format!("mail:{name}")));
+        names.extend(self.webhooks.keys().map(|name| format!("webhook:{name}")));
         names.extend(self.databases.keys().map(|name| format!("database:{name}")));
         names.sort();
         names

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How many migrations this program knows. `tests/tidy.rs` holds it to the files of `migrations/`.
-pub const SCHEMA_LEVEL: i32 = 5;
+pub const SCHEMA_LEVEL: i32 = 7;
 
 /// The oldest server that has all the session settings that a lease needs.
 const SERVER_VERSION_MIN: i32 = 14;
@@ -123,6 +123,10 @@ impl Control {
         &self.incarnation
     }
 
+    pub(super) fn client(&self) -> &tokio_postgres::Client {
+        &self.session.client
+    }
+
     /// Says that the replica's local file was read again and has these names now.
     pub(crate) async fn note_known(&self, registration: &Registration) -> Result<()> {
         let params: [&(dyn ToSql + Sync); 2] = [&registration.replica_id, &registration.knows];
@@ -130,16 +134,18 @@ impl Control {
         Ok(())
     }
 
-    /// Looks for work: at most `most` jobs for each need. `busy` are the jobs that this replica is at work on.
+    /// Looks for work: at most `most` jobs for each need. `busy` are the jobs that this replica is at work on,
+    /// `channels` those that it sends notices to.
     pub(crate) async fn scan(
         &self,
         registration: &Registration,
         busy: &[i64],
+        channels: &[String],
         most: i64,
     ) -> Result<Snapshot> {
         let client = &self.session.client;
         let scan: [&(dyn ToSql + Sync); 3] = [&registration.kinds, &most, &registration.knows];
-        let horizon: [&(dyn ToSql + Sync); 2] = [&registration.kinds, &busy];
+        let horizon: [&(dyn ToSql + Sync); 3] = [&registration.kinds, &busy, &channels];
         // The horizon first: what comes due between the two statements is then beyond the horizon and in the scan. The
         // other way round it would be in neither, and wait for the longest sleep.
         let horizon = client.query_one(statements::HORIZON, &horizon).await?;

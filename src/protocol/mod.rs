@@ -52,7 +52,7 @@
 //! ([`schedule`], [`job`], [`control`]); a run's session and how it is won ([`session`], [`claim`]); how its work commits
 //! ([`fence`]), what becomes of it ([`run`], [`finish`]), what else it may hold ([`resource`]) and who
 //! else may work for it (`worker`); how a run that is busy
-//! learns that it must stop (`watch`).
+//! learns that it must stop (`watch`); what people hear of it ([`notice`]).
 
 pub mod connect;
 pub mod pooler;
@@ -65,6 +65,7 @@ pub mod fence;
 pub mod run;
 pub mod finish;
 pub mod resource;
+pub mod notice;
 pub(crate) mod worker;
 #[cfg(feature = "cli")]
 pub(crate) mod author;

@@ -55,6 +55,7 @@ verbs! {
     HOLD = "hold" ("hold"), "Keep rows of a table from every purge, from its next batch on";
     UNHOLD = "unhold" ("unhold"), "Lift a hold";
     ADOPT = "adopt" ("adopt"), "Say that this restored or cloned database shall be maintained";
+    NOTICES = "notices", "List the notices and whether they arrived; test a channel, or switch it on";
     KINDS = "kinds", "List the kinds of work, or explain one";
     DOCTOR = "doctor", "Check everything that Sexton depends on";
     COMPLETIONS = "completions", "Print completions for a shell";
@@ -67,6 +68,9 @@ pub const SQL_ONLY: &[(&str, &str)] = &[
     ("schedule_purge", "Create a purge of rows that are older than a retention"),
     ("unschedule", "Delete a job; its history stays"),
     ("rename", "Rename a job; its history stays with it"),
+    ("subscribe", "Let a channel hear of events of all jobs of a name or pattern"),
+    ("unsubscribe", "End that"),
+    ("channel_on", "Switch a channel on that failed ten times in a row; `sexton notices on` calls it"),
     ("arm_applied", "Arm a job as `sexton apply` does: not if a person disarmed it"),
     ("deployed", "Make a job \"at deploy\" due, if this deployment is new to it"),
 ];

@@ -14,6 +14,7 @@ use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     Shared,
+    deliver::Deliveries,
     execute::{Attempt, attempt},
     plan::{Circumstances, Decision, plan},
 };
@@ -37,6 +38,9 @@ const SCAN_ALL: i64 = 1_000_000;
 /// The first and the longest wait between two tries to reach the database; up to half as much again is added.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(1000));
 
+/// How often a replica looks for jobs that are overdue, or whose lock a stranger holds.
+const ALARMS_EVERY: Duration = Duration::from_secs(10);
+
 /// A task that tried for one job.
 type Done = (i64, Attempt);
 
@@ -46,6 +50,9 @@ struct Driver {
     runs: JoinSet<Done>,
     busy: HashSet<i64>,
     queue: VecDeque<Job>,
+    deliveries: Deliveries,
+    /// When alarms were looked for last.
+    alarms: Option<Instant>,
     rng: fastrand::Rng,
 }
 
@@ -60,8 +67,11 @@ enum Left {
 pub(super) async fn drive(shared: Shared) -> Result<()> {
     let Some(opened) = open_control(&shared).await else { return Ok(()) };
     let mut control = opened?;
+    let deliveries = Deliveries::new(shared.deliver.clone(), shared.registration.replica_id);
     let mut driver = Driver {
         shared,
+        deliveries,
+        alarms: None,
         runs: JoinSet::new(),
         busy: HashSet::new(),
         queue: VecDeque::new(),
@@ -74,17 +84,23 @@ pub(super) async fn drive(shared: Shared) -> Result<()> {
     loop {
         note_incarnation(control.incarnation());
         match driver.work(&mut control).await {
-            Left::ShuttingDown => break,
+            Left::ShuttingDown => {
+                driver.drain().await;
+                driver.deliver_rest(&control).await;
+                break;
+            }
             Left::Unreachable(error) => tracing::warn!(%error, "session.lost"),
         }
         drop(control);
         match driver.reconnect().await {
             Some(opened) => control = opened?,
-            None => break,
+            None => {
+                driver.drain().await;
+                break;
+            }
         }
         driver.shared.installation = Some(control.installation());
     }
-    driver.drain().await;
     tracing::info!(replica = %driver.shared.registration.replica_id, "replica.stopped");
     Ok(())
 }
@@ -123,7 +139,8 @@ impl Driver {
         // Who runs a few jobs alone must find them behind all that is due before them.
         let most = if self.shared.only.is_some() { SCAN_ALL } else { i64::from(registration.slots) * 4 + 32 };
         let busy: Vec<i64> = self.busy.iter().copied().collect();
-        let snapshot = control.scan(registration, &busy, most).await?;
+        let channels = self.deliveries.channels();
+        let snapshot = control.scan(registration, &busy, &channels, most).await?;
         let install_id = control.installation().install_id;
         let circumstances = Circumstances { registry: &self.shared.registry, install_id, busy: &self.busy };
         let plan = plan(snapshot, &circumstances, &mut self.rng);
@@ -140,7 +157,32 @@ impl Driver {
         self.queue =
             plan.claims.into_iter().filter(|job| self.shared.takes(&job.candidate.job_name)).collect();
         self.fill_slots();
+        self.tell(control, &channels).await?;
         Ok(sleep)
+    }
+
+    /// Notices: those of jobs that no run tells of, and those that are to be sent. Work goes before them.
+    async fn tell(&mut self, control: &Control, channels: &[String]) -> Result<()> {
+        if self.alarms.is_none_or(|looked| looked.elapsed() >= ALARMS_EVERY) {
+            self.alarms = Some(Instant::now());
+            unless_unreachable(control.raise_alarms().await.map(drop))?;
+        }
+        unless_unreachable(self.deliveries.look(control, channels).await)
+    }
+
+    /// Sends the notices of the runs that just ended, so that a replica which was started for a moment leaves none behind.
+    async fn deliver_rest(&mut self, control: &Control) {
+        let shutdown = self.shared.shutdown.clone();
+        tokio::select! {
+            biased;
+            () = shutdown.at_once.cancelled() => {}
+            () = tokio::time::sleep(self.shared.drain_timeout) => {}
+            told = self.deliveries.finish(control) => {
+                if let Err(error) = told {
+                    tracing::warn!(%error, "notice.look_failed");
+                }
+            }
+        }
     }
 
     /// Starts tries for queued jobs while slots are free.
@@ -168,6 +210,7 @@ impl Driver {
                     }
                     self.fill_slots();
                 }
+                () = self.deliveries.one_ended() => return None,
                 hint = control.hint() => match hint {
                     Ok(()) => until = until.min(looked + SCAN_INTERVAL_MIN),
                     Err(error) => return Some(Left::Unreachable(error)),
@@ -256,6 +299,17 @@ async fn open_control(shared: &Shared) -> Option<Result<Control>> {
         opened = tokio::time::timeout(CONTROL_TIMEOUT, Control::open(&shared.connector, &shared.registration)) => {
             Some(opened.unwrap_or_else(|_| Err(silence())))
         }
+    }
+}
+
+/// Trouble with notices must not keep a replica from its jobs; a session that has ended does.
+fn unless_unreachable(told: Result<()>) -> Result<()> {
+    match told {
+        Err(error) if error.kind() != ErrorKind::Unreachable => {
+            tracing::warn!(%error, "notice.look_failed");
+            Ok(())
+        }
+        told => told,
     }
 }
 

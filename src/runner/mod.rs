@@ -1,8 +1,8 @@
 //! One replica: it looks for due and orphaned jobs, competes for them, and runs those that it wins.
 //!
 //! The same runner serves the binary and an application that embeds it. It migrates nothing, applies nothing and
-//! handles no signals by itself. Four pieces: `plan` decides purely, `drive` carries plans out, `execute` is one run,
-//! `hooks` is what the application hears.
+//! handles no signals by itself. Five pieces: `plan` decides purely, `drive` carries plans out, `execute` is one run,
+//! `deliver` sends notices, `hooks` is what the application hears.
 //!
 //! ```no_run
 //! use sexton::{Registry, runner::Runner};
@@ -19,6 +19,7 @@
 //! # }
 //! ```
 
+pub mod deliver;
 pub(crate) mod drive;
 pub(crate) mod execute;
 pub mod hooks;
@@ -40,6 +41,7 @@ use crate::{
         session::Lease,
     },
 };
+use deliver::Deliver;
 use hooks::RunEvent;
 
 /// How many jobs a replica runs at a time, if nothing else is said.
@@ -84,6 +86,7 @@ pub struct RunnerBuilder {
     lease: Lease,
     drain_timeout: Duration,
     hook: Option<Hook>,
+    deliver: Option<Arc<dyn Deliver>>,
     only: Option<BTreeSet<String>>,
     now: Option<Timestamp>,
     kill_after_batches: Option<u64>,
@@ -144,6 +147,12 @@ impl RunnerBuilder {
         self
     }
 
+    /// Sends notices by this. Default: by nothing, notices are left to other replicas.
+    pub fn deliver(mut self, deliver: impl Deliver + 'static) -> Self {
+        self.deliver = Some(Arc::new(deliver));
+        self
+    }
+
     /// Runs these jobs alone; others it still plans. Default: all of the kinds that it knows.
     pub fn only(mut self, jobs: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.only = Some(jobs.into_iter().map(Into::into).collect());
@@ -170,6 +179,7 @@ impl RunnerBuilder {
             drain_timeout: self.drain_timeout,
             shutdown: Shutdown::default(),
             hook: self.hook,
+            deliver: self.deliver,
             only: self.only,
             now: self.now,
             kill_after_batches: self.kill_after_batches,
@@ -203,6 +213,7 @@ impl Runner {
             lease: Lease::default(),
             drain_timeout: DRAIN_TIMEOUT,
             hook: None,
+            deliver: None,
             only: None,
             now: None,
             kill_after_batches: None,
@@ -244,6 +255,8 @@ pub(crate) struct Shared {
     pub(crate) drain_timeout: Duration,
     pub(crate) shutdown: Shutdown,
     hook: Option<Hook>,
+    /// Sends notices.
+    pub(crate) deliver: Option<Arc<dyn Deliver>>,
     /// The jobs that it runs, if not all.
     pub(crate) only: Option<BTreeSet<String>>,
     /// A test's clock, in place of the database's.

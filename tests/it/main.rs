@@ -87,3 +87,21 @@ mod purge_workers;
 
 // A database and a job for each test of the purge.
 mod purge_support;
+
+// Notices: who hears of what, when, and what becomes of it.
+mod notices;
+
+// How often a channel is told, and when it is told no more.
+mod notices_often;
+
+// What tests of notices share.
+mod notices_support;
+
+// Notices as they arrive: mails at an SMTP server, calls at an HTTP server.
+mod notices_sent;
+
+// An SMTP server for them.
+mod mail_server;
+
+// Notices as signed calls of a webhook.
+mod notices_webhook;

@@ -44,6 +44,10 @@ async fn a_runner_moves_jobs_by_the_functions_alone() {
         "SELECT sexton.advance(1, false, NULL, NULL, NULL)::text",
         "SELECT sexton.settle_run(gen_random_uuid(), 'succeeded', NULL)::text",
         "SELECT sexton.give_back(1, now(), 0)::text",
+        "INSERT INTO sexton.notice (event) VALUES ('failed') RETURNING event",
+        "UPDATE sexton.delivery SET state = 'sent' RETURNING state",
+        "SELECT sexton.subscribe('mail:ops@example.org')",
+        "SELECT sexton.channel_on('mail:ops@example.org')",
     ] {
         assert_eq!(code(says(&runner, refused).await), DENIED, "{refused}");
     }
@@ -90,6 +94,9 @@ async fn an_operator_steers_and_does_not_write_definitions() {
         "SELECT sexton.adopt()",
         "SELECT sexton.terminate_holder('job')::text",
         "SELECT sexton.why('job')",
+        "SELECT sexton.subscribe('mail:ops@example.org')",
+        "SELECT sexton.unsubscribe('mail:ops@example.org')",
+        "SELECT sexton.channel_on('mail:ops@example.org')",
     ] {
         says(&operator, allowed).await.unwrap_or_else(|error| panic!("{allowed}: {error:?}"));
     }

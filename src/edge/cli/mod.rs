@@ -15,6 +15,7 @@ mod jobs;
 mod kinds;
 mod narrow;
 mod next;
+mod notices;
 mod oneshot;
 mod output;
 mod plan;
@@ -105,6 +106,8 @@ enum Command {
     Unhold(steer::UnholdArgs),
     #[command(about = verbs::ADOPT.help, after_help = "Example: sexton adopt")]
     Adopt,
+    #[command(about = verbs::NOTICES.help, after_help = "Example: sexton notices --failed\n         sexton notices test mail:ops@example.org --config local.toml\n         sexton notices on webhook:cdn")]
+    Notices(notices::NoticesArgs),
     #[command(about = verbs::KINDS.help, after_help = "Example: sexton kinds purge")]
     Kinds(kinds::KindsArgs),
     #[command(about = verbs::DOCTOR.help, after_help = "Example: sexton doctor --json | jq '.[] | select(.verdict != \"ok\")'")]
@@ -190,6 +193,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit> {
         Command::Hold(args) => steer::hold(context, &args).await,
         Command::Unhold(args) => steer::unhold(context, &args).await,
         Command::Adopt => steer::adopt(context).await,
+        Command::Notices(args) => notices::notices(context, &args).await,
         Command::Kinds(args) => kinds::list(context, &args),
         Command::Doctor(args) => doctor::doctor(context, &args).await,
         Command::Completions(args) => shell::completions(context, &args),

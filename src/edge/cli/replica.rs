@@ -15,6 +15,7 @@ use super::{
     run::{Signals, own_name},
 };
 use crate::{
+    edge::notice::Channels,
     error::{Error, ErrorKind, Result},
     protocol::operate::Operator,
     runner::{Runner, Shutdown, hooks::RunEvent},
@@ -51,6 +52,7 @@ impl Replica {
         let counted = Arc::clone(&tally);
         let mut builder = Runner::builder(context.global.connector()?)
             .registry(context.registry.clone())
+            .deliver(Channels::new(&context.outside))
             .name(name.clone())
             .slots(slots)
             .on_run(move |event| count(&counted, event));

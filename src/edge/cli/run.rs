@@ -17,6 +17,7 @@ use crate::{
             Colors,
             local::{self, Local},
         },
+        notice::Channels,
         telemetry,
     },
     error::{Error, ErrorKind, Result},
@@ -71,6 +72,7 @@ fn configured(context: &Context, args: &RunArgs, local: &Local) -> Result<Runner
     let slots = args.slots.or_else(|| local.slots.and_then(|slots| u16::try_from(slots).ok()));
     let builder = Runner::builder(context.global.connector()?)
         .registry(context.registry.clone())
+        .deliver(Channels::new(&context.outside))
         .slots(slots.unwrap_or(SLOTS))
         .name(args.name.clone().or_else(|| local.name.clone()).unwrap_or_else(own_name))
         .drain_timeout(args.drain_timeout.or(local.drain_timeout).unwrap_or(DRAIN_TIMEOUT));

@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::{
     keys::{self, Key, Least, Takes, nearest},
-    params,
+    notices, params,
     sources::{Place, Problem, Sources},
     tree::{Node, Table, Value},
 };
@@ -139,6 +139,9 @@ impl Reader<'_> {
     }
 
     fn value(&mut self, job: &str, key: &Key, node: &Node) -> Json {
+        if let (Takes::Notices, Value::Array(items)) = (key.takes, &node.value) {
+            return notices::read(job, items, self.problems);
+        }
         match read(key, node) {
             Ok(value) => value,
             Err(label) => {
@@ -296,6 +299,9 @@ fn describe(takes: Takes) -> &'static str {
         Takes::Whole => "a whole number",
         Takes::Boolean => "true or false",
         Takes::Inputs => "a table of names and types, such as { tenant = \"bigint\" }",
+        Takes::Notices => {
+            "an array of tables, such as [{ to = \"mail:ops@example.org\", on = [\"failed\"] }]"
+        }
     }
 }
 

@@ -13,6 +13,8 @@ pub(super) enum Takes {
     Boolean,
     /// A table of names and types.
     Inputs,
+    /// Who hears of what: an array of tables.
+    Notices,
 }
 
 /// The least that a duration may be.
@@ -52,6 +54,7 @@ pub(super) const COLUMNS: &[Key] = &[
     key("expect_success_every", Takes::Duration(Least::AboveZero), ""),
     key("keep_runs", Takes::Whole, ""),
     key("keep_runs_for", Takes::Duration(Least::AboveZero), ""),
+    key("notices", Takes::Notices, "[]"),
     key("run_as", Takes::Text, ""),
     key("database", Takes::Text, ""),
     key("inputs", Takes::Inputs, "{}"),

@@ -15,6 +15,7 @@
 mod job;
 mod keys;
 pub mod local;
+mod notices;
 mod params;
 mod show;
 mod sources;

@@ -4,6 +4,7 @@
 //! the database made: whoever calls the same function in psql reads the same. What is easy to get wrong: this needs
 //! no session of its own kind. It holds nothing, sets nothing, and so works behind a transaction pooler too.
 
+mod notices;
 mod refused;
 mod rows;
 
@@ -21,6 +22,7 @@ use crate::{
     statements,
 };
 
+pub use notices::{ChannelRow, NoticeRow};
 pub use rows::{DueRow, HoldRow, JobDefinition, JobRow, RequestedRow, RunRow, RunningRow, ScheduleRow};
 
 /// A session of a person.

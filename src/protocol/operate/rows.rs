@@ -27,6 +27,8 @@ macro_rules! rows {
     };
 }
 
+pub(super) use rows;
+
 rows! {
     /// A job as the view `sexton.jobs` shows it.
     pub struct JobRow {
@@ -142,6 +144,8 @@ rows! {
         keep_runs: Option<i32>,
         /// How long they are kept at the most; `None`: as the installation says.
         keep_runs_for: Option<String>,
+        /// Who hears of what.
+        notices: Value,
         /// Since when it is paused.
         paused_at: Option<Timestamp>,
         /// By whom.

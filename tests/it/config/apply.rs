@@ -405,3 +405,23 @@ async fn without_the_schema_the_remedy_is_named() {
     let error = Error::from(failure);
     assert_eq!((error.kind(), error.remedy()), (ErrorKind::Schema, Some("run `sexton migrate`")));
 }
+
+#[tokio::test]
+async fn who_hears_of_what_follows_the_file_and_is_no_new_revision() {
+    let database = migrated().await;
+    apply(&database, FILE).await;
+    let noticed = FILE
+        .replace("armed = true", "armed = true\nnotices = [{ to = \"webhook:cdn\", on = \"succeeded\" }]");
+    let outcome = apply(&database, &noticed).await;
+    assert!(matches!(changes(&outcome)[0], ("audit-logs", Change::Changed { .. })), "{outcome:?}");
+    let job = "FROM sexton.job WHERE name = 'audit-logs'";
+    let notices = database
+        .text(&format!("SELECT notices::text || ' ' || revision || ' ' || (armed_revision = revision) {job}"))
+        .await;
+    assert_eq!(notices, r#"[{"on": ["succeeded"], "to": "webhook:cdn"}] 1 true"#);
+    assert!(
+        changes(&apply(&database, &noticed).await).iter().all(|(_, change)| **change == Change::Unchanged)
+    );
+    apply(&database, FILE).await;
+    assert_eq!(database.text(&format!("SELECT notices::text {job}")).await, "[]");
+}

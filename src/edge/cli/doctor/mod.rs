@@ -3,6 +3,7 @@
 //! It changes nothing. What is easy to get wrong: rights and row-level security are those of whoever asks. Ask as the
 //! role that the replicas use.
 
+mod channels;
 mod installation;
 mod server;
 mod targets;
@@ -78,6 +79,7 @@ async fn examine(connector: &Connector) -> (Vec<Finding>, Exit) {
     findings.push(schema);
     if complete {
         findings.extend(installation::check(&session.client).await);
+        findings.extend(channels::check(&session.client).await);
         findings.extend(targets::check(&session.client).await);
     }
     let failed = findings.iter().any(|finding| finding.verdict == Verdict::Fail);

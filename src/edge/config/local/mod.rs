@@ -4,6 +4,7 @@
 //! wrong: it is read again on SIGHUP, so a file that is wrong then must leave the old values in force; whoever calls
 //! [`load`] again keeps them on an error.
 
+mod notices;
 pub(super) mod outside;
 mod section;
 #[cfg(test)]

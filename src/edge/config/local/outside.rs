@@ -13,6 +13,7 @@ use super::{
         sources::{Place, Problem},
         tree::{Node, Value},
     },
+    notices,
     section::Section,
 };
 use crate::outside::{
@@ -42,6 +43,8 @@ pub(in crate::edge::config) const NAMED: &[(&str, &[&str])] = &[
     ),
     ("commands", &["argv", "cwd", "env", "user", "params", "cpu_time", "memory_mib", "open_files", "grace"]),
     ("databases", &["conninfo"]),
+    ("recipients", &["to"]),
+    ("webhooks", &["url", "secrets", "private_addresses", "plain_http"]),
 ];
 
 /// The sections that are one table, and the keys of each.
@@ -93,6 +96,12 @@ pub(super) fn read(
             "endpoints" => contents.endpoints.extend(endpoint(&mut section).map(|read| (item.clone(), read))),
             "storages" => contents.storages.extend(storage(&mut section).map(|read| (item.clone(), read))),
             "commands" => contents.commands.extend(command(&mut section).map(|read| (item.clone(), read))),
+            "recipients" => {
+                contents.recipients.extend(notices::recipients(&mut section).map(|read| (item.clone(), read)))
+            }
+            "webhooks" => {
+                contents.webhooks.extend(notices::webhook(&mut section).map(|read| (item.clone(), read)))
+            }
             _ => contents.databases.extend(database(&mut section).map(|read| (item.clone(), read))),
         }
     }

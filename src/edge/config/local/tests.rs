@@ -30,7 +30,7 @@ fn the_local_file_is_closed_too() {
     4 | [jobs.a]
       |  ^^^^ not known
       |
-      = help: known: [replica], [secrets], [endpoints], [storages], [commands], [databases], [http], [mail]
+      = help: known: [replica], [secrets], [endpoints], [storages], [commands], [databases], [recipients], [webhooks], [http], [mail]
     "#);
 }
 

@@ -1,0 +1,2 @@
+-- Switches a channel on. $1 the channel. One row: the answer.
+SELECT sexton.channel_on($1)
