@@ -54,9 +54,12 @@ impl Registry {
         registry
             .know(kind::Names::of(outside.names()))
             .add(kinds::purge::Purge)
+            .add(kinds::references::References)
             .add(kinds::reset::Reset)
             .add(kinds::sql::Statement)
             .add(kinds::upkeep::Upkeep);
+        #[cfg(feature = "command")]
+        registry.add(kinds::command::Commands::new(outside.clone()));
         #[cfg(feature = "http")]
         registry.add(kinds::http::Http::new(outside.clone()));
         registry

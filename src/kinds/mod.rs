@@ -1,8 +1,11 @@
 //! The built-in kinds. Each uses only what a user's own crate could: `crate::kind`, and its statements.
 
+#[cfg(feature = "command")]
+pub mod command;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod purge;
+pub mod references;
 pub mod reset;
 pub mod sql;
 pub mod upkeep;

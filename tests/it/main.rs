@@ -55,6 +55,9 @@ mod protocol_cancel_safety;
 // Replicas as processes, with a purge: killed, frozen, drained, ended at each failpoint.
 mod protocol_process;
 
+// Programs of the local file: how they end, and that none outlives its run.
+mod command;
+
 // What a purge deletes, refuses and reports.
 mod purge;
 
