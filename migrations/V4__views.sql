@@ -13,7 +13,7 @@ SELECT r.id, r.job_name AS job, r.state, r.mode, r.origin, r.occurrence, r.start
        r.started_at - r.occurrence AS late_by, r.attempt,
        coalesce(r.batches, p.batches, 0) AS batches, coalesce(r.rows_done, p.rows_done, 0) AS rows_done,
        r.coalesced, r.report ->> 'stopped' AS stopped, r.error, r.report, r.holder, r.epoch, r.version, r.revision,
-       r.params, r.options, r.inputs, r.program, r.job_id
+       r.params, r.options, r.inputs, r.program, r.job_id, r.parent_id
   FROM sexton.run r
   LEFT JOIN LATERAL (SELECT sum(seq)::bigint AS batches, sum(rows)::bigint AS rows_done
                        FROM sexton.run_part p WHERE p.run_id = r.id AND r.state = 'running') p ON true;
@@ -51,12 +51,14 @@ SELECT j.name, j.app, j.kind,
        last.state AS last_outcome, last.mode AS last_mode, last.finished_at AS last_finished_at, last.rows_done AS last_rows,
        last.report ->> 'stopped' AS last_stopped, coalesce(last.error, j.invalid_reason) AS last_error,
        success.finished_at AS last_success_at, j.failure_count, j.revision, j.version, j.edited_by, j.edited_at,
-       j.removed_at, j.params, j.id
+       j.removed_at, j.params, j.id,
+       (SELECT count(*) FROM sexton.job o WHERE o.parent_id = j.id) AS one_offs
   FROM sexton.job j
   LEFT JOIN LATERAL (SELECT * FROM sexton.run r WHERE r.job_id = j.id AND r.state <> 'running'
                       ORDER BY r.epoch DESC, r.version DESC LIMIT 1) last ON true
   LEFT JOIN LATERAL (SELECT r.finished_at FROM sexton.run r WHERE r.job_id = j.id AND r.state = 'succeeded'
-                      ORDER BY r.occurrence DESC LIMIT 1) success ON true;
+                      ORDER BY r.occurrence DESC LIMIT 1) success ON true
+ WHERE j.parent_id IS NULL;
 COMMENT ON VIEW sexton.jobs IS 'The jobs: state, what is next, how the last run went.';
 
 CREATE VIEW sexton.overdue AS
@@ -69,14 +71,6 @@ SELECT s.name, 'no success for ' || j.expect_success_every, s.last_success_at,
  WHERE coalesce(s.last_success_at, j.created_at) + j.expect_success_every < clock_timestamp();
 COMMENT ON VIEW sexton.overdue IS 'Jobs that are late, or whose last success is older than expected.';
 
-CREATE VIEW sexton.resources AS
-SELECT s.name, l.pid AS backend_pid, r.job_name AS job, r.holder, r.started_at AS since, r.id AS run_id
-  FROM sexton.resource s
-  CROSS JOIN LATERAL (SELECT sexton.lock_holder(s.lock_id) AS pid) l
-  LEFT JOIN sexton.run r ON r.backend_pid = l.pid AND r.state = 'running'
- WHERE l.pid IS NOT NULL;
-COMMENT ON VIEW sexton.resources IS 'The resources that are held now, and by which run.';
-
 CREATE FUNCTION sexton.why(job text) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -85,10 +79,12 @@ DECLARE
   last sexton.run;
   stranger int;
   alive int;
+  w sexton.waiting;
 BEGIN
   SELECT * INTO STRICT m FROM sexton.meta;
   SELECT * INTO last FROM sexton.run r WHERE r.job_id = j.id AND r.state <> 'running' ORDER BY r.epoch DESC, r.version DESC LIMIT 1;
   SELECT count(*) INTO alive FROM sexton.replicas r WHERE r.alive AND j.kind = ANY (r.kinds);
+  SELECT * INTO w FROM sexton.waiting k WHERE k.job_id = j.id;
   stranger := sexton.lock_holder(j.lock_id);
   RETURN CASE
     WHEN j.state = 'running' AND stranger IS NOT DISTINCT FROM j.holder_pid THEN
@@ -111,8 +107,11 @@ BEGIN
              (SELECT concat_ws(', ', a.usename, a.application_name) FROM pg_stat_activity a WHERE a.pid = stranger))
     WHEN j.validated_revision IS DISTINCT FROM j.revision OR NOT j.planned THEN 'A replica is about to validate and plan it.'
     WHEN j.due_at IS NULL THEN 'Nothing is due: its schedule does not come again by itself.'
+    WHEN w.job_id IS NOT NULL AND j.due_at <= clock_timestamp() THEN
+      format('It waits since %s for the resource "%s", held by %s.', w.since, w.resource, coalesce(sexton.held_by(w.resource, w.shared), w.behind))
     WHEN j.attempt > 0 THEN format('Attempt %s ended as %s (%s); the next is due at %s.', j.attempt, last.state, last.error, j.due_at)
     WHEN j.due_at > clock_timestamp() THEN format('It is not due before %s.', j.due_at AT TIME ZONE j.time_zone || ' ' || j.time_zone)
+    WHEN sexton.no_place_hint(j) IS NOT NULL THEN format('It waits since %s: %s.', j.due_at, sexton.no_place_hint(j))
     ELSE format('It is due since %s and waits for a free slot.', j.due_at) END
     || CASE WHEN last.state = 'refused' AND j.state = 'idle' AND j.approved_rows IS NULL
             THEN ' The last run was refused: ' || last.error ELSE '' END

@@ -42,6 +42,8 @@ statements! {
     EDIT_JOB = "edit_job";
     FENCE = "fence";
     FINISH = "finish";
+    GIVE_ALL = "give_all";
+    GIVE_RESOURCE = "give_resource";
     HOLD = "hold";
     HOLDS = "holds";
     HOLD_DEFINITIONS = "hold_definitions";
@@ -99,7 +101,6 @@ statements! {
     RESET_ROLE = "reset_role";
     RESET_SESSION = "reset_session";
     RESET_TARGET = "reset_target";
-    RESOURCE_LOCK = "resource_lock";
     RESUME = "resume";
     RESUME_ALL = "resume_all";
     RUNNING = "running";
@@ -114,11 +115,13 @@ statements! {
     SQL_READ_ONLY = "sql_read_only";
     SQL_RIGHTS = "sql_rights";
     SQL_TRAMPOLINE = "sql_trampoline";
+    SUBMIT = "submit";
+    SUBMIT_ROWS = "submit_rows";
     TAKE_BACK = "take_back";
+    TAKE_RESOURCES = "take_resources";
     TERMINATE_HOLDER = "terminate_holder";
     TRY_LOCK = "try_lock";
     UNHOLD = "unhold";
-    UNLOCK = "unlock";
     UPKEEP_DEBRIS = "upkeep_debris";
     UPKEEP_INDEX = "upkeep_index";
     UPKEEP_INDEXES = "upkeep_indexes";

@@ -23,4 +23,5 @@ pub use unfenced::{LockWait, Unfenced};
 pub use watch::Watch;
 
 pub use crate::protocol::fence::{Batch, FencedTransaction, Undone};
+pub use crate::protocol::resource::Wanted;
 pub use crate::protocol::run::{Mode, Stop, StopReason};

@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::{
     connect::Connector,
     fence::{Held, contention},
+    resource::Wanted,
     run::Mode,
     session::{RunSession, Settings},
 };
@@ -153,5 +154,6 @@ pub(crate) async fn claim(
         target_oid: candidate.target_oid,
         batches: 0,
     };
-    Ok(Claimed::Won(Box::new(Held::new(claim, session, cursor))))
+    let resources = Wanted::list(&row.get("resources"));
+    Ok(Claimed::Won(Box::new(Held::new(claim, session, cursor, resources))))
 }

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How many migrations this program knows. `tests/tidy.rs` holds it to the files of `migrations/`.
-pub const SCHEMA_LEVEL: i32 = 5;
+pub const SCHEMA_LEVEL: i32 = 6;
 
 /// The oldest server that has all the session settings that a lease needs.
 const SERVER_VERSION_MIN: i32 = 14;

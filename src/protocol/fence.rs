@@ -21,6 +21,7 @@ use tokio_postgres::{
 use super::{
     claim::Claim,
     connect::Canceler,
+    resource::Wanted,
     run::{Stop, StopReason},
     session::{RunSession, STATEMENT_TIMEOUT},
 };
@@ -65,8 +66,8 @@ pub(crate) struct Held {
     session: RunSession,
     cursor: Option<Value>,
     seq: i64,
-    /// Names of the resources that the run holds, in the order of taking.
-    pub(super) resources: Vec<String>,
+    /// The resources that the run holds, in the order of taking.
+    pub(super) resources: Vec<Wanted>,
     state: Transaction,
 }
 
@@ -82,8 +83,18 @@ enum Transaction {
 }
 
 impl Held {
-    pub(crate) fn new(claim: Claim, session: RunSession, cursor: Option<Value>) -> Self {
-        Held { claim, session, cursor, seq: 0, resources: Vec::new(), state: Transaction::None }
+    pub(crate) fn new(
+        claim: Claim,
+        session: RunSession,
+        cursor: Option<Value>,
+        resources: Vec<Wanted>,
+    ) -> Self {
+        Held { claim, session, cursor, seq: 0, resources, state: Transaction::None }
+    }
+
+    /// Whether it holds anything that others may wait for.
+    pub(crate) fn holds_resources(&self) -> bool {
+        !self.resources.is_empty()
     }
 
     pub(crate) fn claim(&self) -> &Claim {

@@ -126,6 +126,14 @@ rows! {
         search_path: Option<String>,
         /// Overdue when its last success is older.
         expect_success_every: Option<String>,
+        /// Resources that its runs hold.
+        resources: Value,
+        /// What becomes of an occurrence while another holds one: `wait` or `skip`.
+        when_held: String,
+        /// Whether it may run beside other jobs on its table.
+        shares_table: bool,
+        /// How many of its one-offs may run at a time.
+        max_running: i32,
         /// Since when it is paused.
         paused_at: Option<Timestamp>,
         /// By whom.

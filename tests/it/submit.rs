@@ -1,0 +1,1 @@
+//! One-offs of manual jobs.
