@@ -161,7 +161,8 @@ CREATE INDEX job_unplanned ON sexton.job (id)
 -- Of one-offs: whose turn it is, and whether one with this key is pending or on its way.
 CREATE INDEX job_one_offs ON sexton.job (parent_id, source_id, due_at) WHERE parent_id IS NOT NULL;
 CREATE INDEX job_submit_key ON sexton.job (parent_id, submit_key) WHERE submit_key IS NOT NULL;
-CREATE UNIQUE INDEX job_pending_key ON sexton.job (parent_id, pending_key);
+-- Partial, or its columns would be a key in PostgreSQL's eyes, and every claim lock the row as for a deletion.
+CREATE UNIQUE INDEX job_pending_key ON sexton.job (parent_id, pending_key) WHERE pending_key IS NOT NULL;
 
 COMMENT ON TABLE  sexton.job IS 'The jobs: what is to be done, when, and who does it now. Read it freely; write the columns of its definition, and leave the rest to the functions.';
 COMMENT ON INDEX  sexton.job_due_at IS 'The scan for due jobs.';

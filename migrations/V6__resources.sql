@@ -439,7 +439,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
       FROM (SELECT nextval('sexton.lock_id')::int AS id) n
     -- One that is pending is not claimed before we commit, so it sees what we wrote. If it was claimed just now it is
     -- pending no longer, and ours is a new one.
-    ON CONFLICT (parent_id, pending_key) DO UPDATE SET due_at = least(j.due_at, excluded.due_at)
+    ON CONFLICT (parent_id, pending_key) WHERE pending_key IS NOT NULL DO UPDATE SET due_at = least(j.due_at, excluded.due_at)
   RETURNING j.name, j.xmax = 0 $$;
 COMMENT ON FUNCTION sexton.put_one_off(sexton.job, jsonb, timestamptz, text, bigint) IS
   'Adds a one-off, unless one with its key is pending: then the sooner of the two due times holds. Internal.';
