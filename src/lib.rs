@@ -38,12 +38,14 @@ pub mod edge;
 pub use edge::migrate::run as migrate;
 pub use error::{Error, ErrorKind, Result};
 pub use kind::Registry;
+pub use protocol::operate::OneOff;
 
 impl Registry {
     /// Knows the built-in kinds.
     pub fn with_builtins() -> Self {
         let mut registry = Registry::new();
         registry
+            .add(kinds::fan_out::FanOut)
             .add(kinds::purge::Purge)
             .add(kinds::reset::Reset)
             .add(kinds::sql::Statement)

@@ -40,6 +40,8 @@ statements! {
     DISARM = "disarm";
     DUE_UNTIL = "due_until";
     EDIT_JOB = "edit_job";
+    FAN_OUT_DONE = "fan_out_done";
+    FAN_OUT_TARGET = "fan_out_target";
     FENCE = "fence";
     FINISH = "finish";
     GIVE_ALL = "give_all";
@@ -101,6 +103,7 @@ statements! {
     RESET_ROLE = "reset_role";
     RESET_SESSION = "reset_session";
     RESET_TARGET = "reset_target";
+    RESOURCES = "resources";
     RESUME = "resume";
     RESUME_ALL = "resume_all";
     RUNNING = "running";

@@ -13,6 +13,7 @@ mod watch;
 pub mod inputs;
 pub mod interval;
 pub mod sql;
+pub mod trampoline;
 pub mod vacuum;
 
 pub use context::{Options, RunContext};

@@ -1,5 +1,6 @@
 //! The built-in kinds. Each uses only what a user's own crate could: `crate::kind`, and its statements.
 
+pub mod fan_out;
 pub mod purge;
 pub mod reset;
 pub mod sql;

@@ -46,6 +46,12 @@ mod resources;
 // One-offs: in the caller's transaction, one for each key, so many at a time, and gone when they are done.
 mod submit;
 
+// Rows of a query as one-offs: each once, whatever crashes, and no source starves another.
+mod fan_out;
+
+// `sexton exec`, `sexton submit` and `sexton locks` as processes.
+mod exec;
+
 // Hooks, `sexton::testing`, resources, what a run is told.
 mod protocol_embedding;
 

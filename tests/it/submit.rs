@@ -45,12 +45,17 @@ async fn it_is_part_of_the_callers_transaction() {
     transaction.query_one(&ask.replace('7', "8"), &[]).await.unwrap();
     assert_eq!(db.get::<i64>(ONE_OFFS, &[]).await, 0, "nobody sees it before the commit");
     transaction.commit().await.unwrap();
-    db.until("it is done, and gone", "SELECT count(*) = 1 FROM sexton.run WHERE state = 'succeeded'", &[]).await;
+    db.until("it is done, and gone", "SELECT count(*) = 1 FROM sexton.run WHERE state = 'succeeded'", &[])
+        .await;
     db.until("it is gone", "SELECT count(*) = 1 FROM sexton.job", &[]).await;
     assert_eq!(db.get::<String>(TENANTS, &[]).await, "8");
     let kept = "SELECT job LIKE 'erase~%' AND origin = 'submit' AND rows_done = 3 FROM sexton.runs";
     assert!(db.get::<bool>(kept, &[]).await, "the history keeps it");
-    assert_eq!(db.get::<i64>("SELECT count(*) FROM sexton.jobs", &[]).await, 1, "lists jobs, and not their one-offs");
+    assert_eq!(
+        db.get::<i64>("SELECT count(*) FROM sexton.jobs", &[]).await,
+        1,
+        "lists jobs, and not their one-offs"
+    );
     replica.drain().await;
 }
 
@@ -91,7 +96,13 @@ async fn a_pending_one_waits_for_the_transaction_that_met_it() {
     transaction.query_one("SELECT sexton.submit('erase', '{\"tenant\": 7}', NULL, 'k')", &[]).await.unwrap();
     let client = db.session().await;
     client.batch_execute("SET lock_timeout = '50ms'").await.unwrap();
-    let row = client.query_one("SELECT j.id, j.lock_id, m.lock_class FROM sexton.job j, sexton.meta m WHERE name = $1", &[&name]).await.unwrap();
+    let row = client
+        .query_one(
+            "SELECT j.id, j.lock_id, m.lock_class FROM sexton.job j, sexton.meta m WHERE name = $1",
+            &[&name],
+        )
+        .await
+        .unwrap();
     let (id, lock, class): (i64, i32, i32) = (row.get(0), row.get(1), row.get(2));
     client.query_one("SELECT pg_try_advisory_lock($1, $2)", &[&class, &lock]).await.unwrap();
     let refused = Hand::claim_at(client, id, 0, Nature::Database).await;
@@ -105,7 +116,10 @@ async fn no_more_run_at_a_time_than_may() {
     let db = Db::new().await;
     erase(&db, 2, json!({"steps": 2})).await;
     let replicas: Vec<Replica> = (0..4).map(|_| Replica::start(&db)).collect();
-    db.execute("SELECT sexton.submit('erase', jsonb_build_object('tenant', n)) FROM generate_series(1, 30) n").await;
+    db.execute(
+        "SELECT sexton.submit('erase', jsonb_build_object('tenant', n)) FROM generate_series(1, 30) n",
+    )
+    .await;
     db.until("all ran", "SELECT count(*) = 30 FROM sexton.run WHERE state = 'succeeded'", &[]).await;
     assert_eq!(db.get::<i64>(AT_A_TIME, &[]).await, 2);
     assert_eq!(db.get::<i64>("SELECT count(DISTINCT inputs) FROM sexton.run", &[]).await, 30);
@@ -246,7 +260,9 @@ async fn an_edit_and_a_submit_that_do_not_see_one_another_agree_in_the_end() {
     let submitted = app.transaction().await.unwrap();
     submitted.query_one("SELECT sexton.submit('erase', '{\"tenant\": 7}')", &[]).await.unwrap();
     edit.execute("UPDATE sexton.job SET params = '{\"steps\": 2}' WHERE name = 'erase'", &[]).await.unwrap();
-    edit.execute("SELECT sexton.accept(id, revision) FROM sexton.job WHERE name = 'erase'", &[]).await.unwrap();
+    edit.execute("SELECT sexton.accept(id, revision) FROM sexton.job WHERE name = 'erase'", &[])
+        .await
+        .unwrap();
     edit.commit().await.unwrap();
     submitted.commit().await.unwrap();
     let name: String = db.get("SELECT name FROM sexton.one_offs", &[]).await;

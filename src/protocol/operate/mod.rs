@@ -6,6 +6,7 @@
 
 mod refused;
 mod rows;
+mod submit;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -21,7 +22,10 @@ use crate::{
     statements,
 };
 
-pub use rows::{DueRow, HoldRow, JobDefinition, JobRow, RequestedRow, RunRow, RunningRow, ScheduleRow};
+pub use rows::{
+    DueRow, HoldRow, JobDefinition, JobRow, RequestedRow, ResourceRow, RunRow, RunningRow, ScheduleRow,
+};
+pub use submit::OneOff;
 
 /// A session of a person.
 pub struct Operator {
@@ -341,6 +345,31 @@ impl Operator {
     /// Safe.
     pub async fn running(&self, job: Option<&str>) -> Result<Vec<RunningRow>> {
         self.list(statements::RUNNING, &[(&job, Type::TEXT)]).await
+    }
+
+    /// One run of a manual job, by itself; in a transaction of one's own: [`OneOff::submit`].
+    ///
+    /// # Errors
+    /// As [`OneOff::submit`].
+    ///
+    /// # Cancel safety
+    /// As [`Operator::pause`].
+    pub async fn submit(&self, one_off: &OneOff) -> Result<String> {
+        match one_off.submit(&self.client).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(self.named_better(error).await),
+            answer => answer,
+        }
+    }
+
+    /// Which resources are held, and who waits; one, or all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn resources(&self, name: Option<&str>) -> Result<Vec<ResourceRow>> {
+        self.list(statements::RESOURCES, &[(&name, Type::TEXT)]).await
     }
 
     /// What a oneshot that began at `since` (`None`: now) and runs as `holder` has to wait for, of these kinds: what

@@ -28,6 +28,30 @@ macro_rules! rows {
 }
 
 rows! {
+    /// A resource that is held, or that a job waits for.
+    pub struct ResourceRow {
+        /// Its name.
+        name: String,
+        /// Whether others may hold it at the same time.
+        shared: bool,
+        /// Whether this is one who waits.
+        waits: bool,
+        /// The backend that holds it.
+        backend_pid: Option<i32>,
+        /// The job whose run holds it, or that waits.
+        job: Option<String>,
+        /// The replica that does, or the session where it is no run.
+        holder: Option<String>,
+        /// Since when.
+        since: Option<Timestamp>,
+        /// The run.
+        run_id: Option<Uuid>,
+        /// For whom it waits.
+        behind: Option<String>,
+        /// The database's clock.
+        now: Timestamp,
+    }
+
     /// A job as the view `sexton.jobs` shows it.
     pub struct JobRow {
         /// Its name.
