@@ -331,3 +331,39 @@ async fn three_hundred_tenants_on_four_replicas_run_once_each_and_the_history_st
     assert_eq!(db.get::<i64>("SELECT count(*) FROM sexton.revision", &[]).await, 1);
     assert!(db.get::<i64>("SELECT count(*) FROM sexton.audit", &[]).await < 5);
 }
+
+/// What an application closes a tenant with: the purge of the tenant's rows, as one-offs of one armed job.
+#[tokio::test]
+async fn a_purge_is_narrowed_by_its_input() {
+    let db = Db::new().await;
+    db.execute(
+        "CREATE TABLE event (id bigserial PRIMARY KEY, tenant_id bigint NOT NULL, at timestamptz NOT NULL);
+         CREATE INDEX ON event (tenant_id); CREATE INDEX ON event (at);
+         INSERT INTO event (tenant_id, at) SELECT n % 5, now() - interval '9 days' FROM generate_series(0, 99) n;
+         INSERT INTO sexton.job (name, kind, inputs, params) VALUES ('erase', 'purge', '{\"tenant\": \"bigint\"}',
+           '{\"table\": \"event\", \"by\": \"at\", \"retention\": \"1 day\", \"where\": \"tenant_id = :tenant\"}')",
+    )
+    .await;
+    let registry = sexton::Registry::with_builtins();
+    let replicas: Vec<Replica> =
+        (0..2).map(|_| Replica::with(&db, |builder| builder.registry(registry.clone()))).collect();
+    db.until_job("erase", "planned").await;
+    submit(&db.client, 1, None).await;
+    let dry = "SELECT EXISTS (SELECT FROM sexton.run WHERE mode = 'dry' AND state = 'succeeded')";
+    db.until("not armed it only reports", dry, &[]).await;
+    db.verb("arm", "erase").await;
+    for tenant in [2, 3, 4] {
+        submit(&db.client, tenant, Some(&tenant.to_string())).await;
+    }
+    let done = "SELECT count(*) = 3 FROM sexton.run WHERE mode = 'real' AND state <> 'running'";
+    db.until("three ran", done, &[]).await;
+    let left = "SELECT string_agg(DISTINCT tenant_id::text, ' ') FROM event";
+    assert_eq!(db.get::<String>(left, &[]).await, "0 1");
+    assert_eq!(
+        db.get::<i64>("SELECT sum(rows_done)::bigint FROM sexton.run WHERE mode = 'real'", &[]).await,
+        60
+    );
+    for replica in replicas {
+        replica.drain().await;
+    }
+}

@@ -34,10 +34,10 @@ fn ten_thousand() -> u32 {
 }
 
 /// A job of this kind, with the one that it submits to, as a file has them.
-pub const EXAMPLE: &str = r#"[jobs.expire-tenants]
+pub const EXAMPLE: &str = r#"[jobs.expire-all]
 schedule = "daily 03:00"
 
-[jobs.expire-tenants.fan_out]
+[jobs.expire-all.fan_out]
 query = "SELECT id AS tenant FROM tenant WHERE closed_at IS NULL"
 key = "tenant"
 job = "expire-tenant"

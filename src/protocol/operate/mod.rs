@@ -347,31 +347,6 @@ impl Operator {
         self.list(statements::RUNNING, &[(&job, Type::TEXT)]).await
     }
 
-    /// One run of a manual job, by itself; in a transaction of one's own: [`OneOff::submit`].
-    ///
-    /// # Errors
-    /// As [`OneOff::submit`].
-    ///
-    /// # Cancel safety
-    /// As [`Operator::pause`].
-    pub async fn submit(&self, one_off: &OneOff) -> Result<String> {
-        match one_off.submit(&self.client).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(self.named_better(error).await),
-            answer => answer,
-        }
-    }
-
-    /// Which resources are held, and who waits; one, or all.
-    ///
-    /// # Errors
-    /// [`ErrorKind::Denied`].
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn resources(&self, name: Option<&str>) -> Result<Vec<ResourceRow>> {
-        self.list(statements::RESOURCES, &[(&name, Type::TEXT)]).await
-    }
-
     /// What a oneshot that began at `since` (`None`: now) and runs as `holder` has to wait for, of these kinds: what
     /// is due within that many seconds from then, and what it runs.
     ///

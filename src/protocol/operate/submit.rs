@@ -1,14 +1,17 @@
-//! One-offs of manual jobs, submitted by an application in a transaction of its own.
+//! One-offs of manual jobs, submitted by an application in a transaction of its own; and who holds which resource.
 //!
 //! What is easy to get wrong: what counts is the caller's commit. Before it no replica sees the one-off; if the transaction
 //! rolls back there never was one. So pass the transaction that writes what the one-off is about.
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio_postgres::GenericClient;
+use tokio_postgres::{GenericClient, types::Type};
 
-use super::refused;
-use crate::{error::Result, statements};
+use super::{Operator, ResourceRow, refused};
+use crate::{
+    error::{ErrorKind, Result},
+    statements,
+};
 
 /// One run of a manual job with inputs of its own.
 ///
@@ -78,5 +81,32 @@ impl OneOff {
             .await
             .map_err(refused::explained)?;
         Ok(row.get(0))
+    }
+}
+
+impl Operator {
+    /// One run of a manual job, by itself; in a transaction of one's own: [`OneOff::submit`].
+    ///
+    /// # Errors
+    /// As [`OneOff::submit`].
+    ///
+    /// # Cancel safety
+    /// As [`Operator::pause`].
+    pub async fn submit(&self, one_off: &OneOff) -> Result<String> {
+        match one_off.submit(&self.client).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(self.named_better(error).await),
+            answer => answer,
+        }
+    }
+
+    /// Which resources are held, and who waits; one, or all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`].
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn resources(&self, name: Option<&str>) -> Result<Vec<ResourceRow>> {
+        self.list(statements::RESOURCES, &[(&name, Type::TEXT)]).await
     }
 }
