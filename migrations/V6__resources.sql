@@ -108,7 +108,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
      AND NOT EXISTS (SELECT FROM sexton.meta m WHERE m.halted_at IS NOT NULL OR m.adopt_needed_at IS NOT NULL)
      AND (p.id IS NULL OR (SELECT count(*) FROM sexton.run r WHERE r.state = 'running' AND r.parent_id = p.id) < p.max_running)
      AND EXISTS (SELECT FROM sexton.replica r
-                  WHERE k.kind = ANY (r.kinds) AND sexton.lock_holder(r.lock_id) IS NOT NULL
+                  WHERE k.kind = ANY (r.kinds) AND sexton.lacks(k.needs, r.knows) = '{}' AND sexton.lock_holder(r.lock_id) IS NOT NULL
                     AND (SELECT count(*) FROM sexton.run b WHERE b.state = 'running' AND b.replica_id = r.id) < r.slots)
    ORDER BY w.since LIMIT 1 $$;
 COMMENT ON FUNCTION sexton.earlier_waiter(text, boolean, bigint) IS
@@ -311,7 +311,7 @@ BEGIN
   NEW.revision := p.revision;   NEW.validated_revision := p.validated_revision;
   NEW.invalid_reason := p.invalid_reason;
   NEW.target_name := p.target_name;                               NEW.target_oid := p.target_oid;
-  NEW.edited_at := p.edited_at; NEW.edited_by := p.edited_by;
+  NEW.edited_at := p.edited_at; NEW.edited_by := p.edited_by;     NEW.needs := p.needs;
   NEW.paused_at := NULL;        NEW.paused_by := NULL;
   NEW.pause_reason := NULL;     NEW.paused_until := NULL;
   IF sexton.is_paused(p) THEN
@@ -336,11 +336,11 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   IF (j.revision, j.validated_revision, j.invalid_reason, j.armed_revision, j.paused_at, j.paused_until, j.timeout,
       j.max_attempts, j.backoff, j.backoff_max, j.resume_after, j.priority, j.search_path, j.resources, j.shares_table,
-      j.max_running, j.target_oid, j.target_name, j.edited_by, j.app)
+      j.max_running, j.target_oid, j.target_name, j.edited_by, j.app, j.needs)
      IS DISTINCT FROM
      (was.revision, was.validated_revision, was.invalid_reason, was.armed_revision, was.paused_at, was.paused_until, was.timeout,
       was.max_attempts, was.backoff, was.backoff_max, was.resume_after, was.priority, was.search_path, was.resources, was.shares_table,
-      was.max_running, was.target_oid, was.target_name, was.edited_by, was.app) THEN
+      was.max_running, was.target_oid, was.target_name, was.edited_by, was.app, was.needs) THEN
     UPDATE sexton.job SET version = version WHERE parent_id = j.id;
   END IF;
 END $$;
@@ -514,7 +514,7 @@ COMMENT ON VIEW sexton.one_offs IS 'One-offs that are not done: pending, on thei
 
 -- Which one-offs a replica should try: of each job, and within it of each source, the oldest; turn is how many of that
 -- source run already, and how many go before. Replicas take the least turn first, so that no source starves another.
-CREATE FUNCTION sexton.next_one_offs(p_kinds text[], p_most bigint) RETURNS TABLE (id bigint, turn bigint)
+CREATE FUNCTION sexton.next_one_offs(p_kinds text[], p_most bigint, p_knows text[]) RETURNS TABLE (id bigint, turn bigint)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
   WITH RECURSIVE source AS (   -- steps from one (job, source) to the next by the index, however many one-offs there are
     (SELECT k.parent_id, k.source_id FROM sexton.job k WHERE k.parent_id IS NOT NULL ORDER BY 1, 2 LIMIT 1)
@@ -540,8 +540,8 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
         AND k.id NOT IN (SELECT b.job_id FROM sexton.blocked b)
       ORDER BY k.due_at LIMIT least(4 * f.places, p_most)) k
    WHERE f.places > 0 AND p.kind = ANY (p_kinds) AND p.database IS NULL AND p.invalid_reason IS NULL
-     AND p.validated_revision = p.revision AND NOT sexton.is_paused(p) $$;
-COMMENT ON FUNCTION sexton.next_one_offs(text[], bigint) IS
+     AND p.validated_revision = p.revision AND NOT sexton.is_paused(p) AND sexton.lacks(p.needs, p_knows) = '{}' $$;
+COMMENT ON FUNCTION sexton.next_one_offs(text[], bigint, text[]) IS
   'The one-offs that a replica of these kinds may try for now, with whose turn it is. A hint: the claim decides.';
 
 CREATE FUNCTION sexton.prune_one_offs(p_job bigint, m sexton.meta) RETURNS bigint

@@ -1,6 +1,8 @@
 //! The built-in kinds. Each uses only what a user's own crate could: `crate::kind`, and its statements.
 
 pub mod fan_out;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod purge;
 pub mod reset;
 pub mod sql;
