@@ -75,7 +75,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     LEFT JOIN pg_stat_activity a ON a.pid = h.pid
    WHERE h.name = p_resource AND NOT (h.shared AND p_shared) AND h.pid <> pg_backend_pid()
    ORDER BY r.started_at LIMIT 1 $$;
-COMMENT ON FUNCTION sexton.held_by(text, boolean) IS 'Who is in the way of a resource, in words; NULL: nobody.';
+COMMENT ON FUNCTION sexton.held_by(text, boolean) IS 'Who is in the way of a resource, in words; NULL: nobody. Internal.';
 
 -- Its row stays share-locked until the end of the transaction: prune_resources() cannot delete it before the lock that
 -- it stands for is taken.
@@ -277,7 +277,7 @@ BEGIN
   RETURN pruned;
 END $$;
 COMMENT ON FUNCTION sexton.prune_resources() IS
-  'Removes names of resources that are a day old and that nobody holds, at most 50 at a time: who wants one again makes it anew. Returns how many it looked at.';
+  'Removes names of resources that are a day old and that nobody holds, at most 50 at a time: who wants one again makes it anew. Returns how many it looked at. Internal.';
 
 -- ---------------------------------------------------------------------------------------------------------
 -- One-offs
@@ -574,7 +574,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
               WHEN (SELECT count(*) FROM sexton.run r WHERE r.state = 'running' AND r.parent_id = j.parent_id) >= j.max_running
               THEN format('as many one-offs of %s are running as may (max_running = %s)', (SELECT p.name FROM sexton.job p WHERE p.id = j.parent_id), j.max_running)
          END WHERE j.parent_id IS NOT NULL $$;
-COMMENT ON FUNCTION sexton.no_place_hint(sexton.job) IS 'What sexton.no_place() would say, for people, without a lock.';
+COMMENT ON FUNCTION sexton.no_place_hint(sexton.job) IS 'Why a one-off may not start now, as far as others are in its way; NULL: it may. Internal.';
 
 CREATE VIEW sexton.resources AS
 SELECT h.name, h.shared, false AS waits, h.pid AS backend_pid, r.job_name AS job,
