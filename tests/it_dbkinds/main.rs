@@ -12,6 +12,7 @@ mod descriptions;
 
 // Calls of an endpoint: a server in this process verifies what comes.
 mod http;
+mod http_network;
 mod http_secrets;
 mod http_server;
 
