@@ -59,7 +59,8 @@ impl Target {
             return Err(Stop::refused(reason, remedy));
         }
         let declared: Value = row.get("inputs");
-        let inputs = declared.as_object().map(|inputs| inputs.keys().cloned().collect()).unwrap_or_default();
+        let inputs: Vec<String> =
+            declared.as_object().map(|inputs| inputs.keys().cloned().collect()).unwrap_or_default();
         let key_type = fit(params, query, &inputs)?;
         Ok(Target { id, source: row.get("source"), inputs, key_type })
     }
@@ -97,7 +98,7 @@ impl Target {
 }
 
 /// The type of the key, if the columns are just the inputs and the key.
-fn fit(params: &Params, query: &Trampoline, inputs: &Vec<String>) -> Result<Quoted, Stop> {
+fn fit(params: &Params, query: &Trampoline, inputs: &[String]) -> Result<Quoted, Stop> {
     let columns = query.columns();
     let known = || columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ");
     let Some(key) = columns.iter().find(|column| column.name == params.key) else {
