@@ -23,6 +23,7 @@ CREATE TABLE sexton.meta (
   min_level         int      NOT NULL DEFAULT 1,
   keep_runs         int      NOT NULL DEFAULT 500 CHECK (keep_runs >= 1),
   keep_runs_for     interval NOT NULL DEFAULT '90 days' CHECK (keep_runs_for > interval '0'),
+  keep_one_offs     int      NOT NULL DEFAULT 5000 CHECK (keep_one_offs >= 1),
   CHECK (halted_at IS NOT NULL OR (halted_by IS NULL AND halt_reason IS NULL))
 );
 COMMENT ON TABLE  sexton.meta IS 'What holds for this installation as a whole: one row.';
@@ -40,6 +41,7 @@ COMMENT ON COLUMN sexton.meta.halt_reason IS 'Why, in his or her words.';
 COMMENT ON COLUMN sexton.meta.min_level IS 'Programs that know fewer migrations than this refuse to run: raised only by a migration that breaks them.';
 COMMENT ON COLUMN sexton.meta.keep_runs IS 'Finished runs kept for each job that does not say otherwise (job.keep_runs); older ones are pruned.';
 COMMENT ON COLUMN sexton.meta.keep_runs_for IS 'How long finished runs are kept at the most, where the job does not say otherwise; so are notices.';
+COMMENT ON COLUMN sexton.meta.keep_one_offs IS 'Finished runs kept of all one-offs of a job together.';
 
 CREATE TABLE sexton.job (
   id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -71,7 +73,20 @@ CREATE TABLE sexton.job (
   keep_runs     int CHECK (keep_runs >= 1),
   keep_runs_for interval CHECK (keep_runs_for > interval '0'),
   notices      jsonb NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(notices) = 'array'),
+  resources    jsonb   NOT NULL DEFAULT '[]' CHECK (jsonb_typeof(resources) = 'array'),
+  when_held    text    NOT NULL DEFAULT 'wait' CHECK (when_held IN ('wait', 'skip')),
+  shares_table boolean NOT NULL DEFAULT false,
+  max_running  int     NOT NULL DEFAULT 4 CHECK (max_running BETWEEN 1 AND 1000),
   CHECK (backoff_max >= backoff),
+
+  -- what makes a row a one-off of another job: then its definition and switches are that job's
+  parent_id   bigint REFERENCES sexton.job ON DELETE CASCADE CHECK (parent_id <> id),
+  source_id   bigint,
+  submit_key  text CHECK (submit_key <> '' AND length(submit_key) <= 500),
+  pending_key text,
+  CHECK ((parent_id IS NULL) = (source_id IS NULL)),
+  CHECK (parent_id IS NOT NULL OR submit_key IS NULL),
+  CHECK (pending_key = submit_key),
 
   -- the switches of people
   paused_at     timestamptz,
@@ -110,7 +125,7 @@ CREATE TABLE sexton.job (
   last_scheduled_at timestamptz,
   plan_from      timestamptz,
   occurrence     timestamptz,
-  origin         text CHECK (origin IN ('schedule', 'run_now', 'resume', 'start', 'deploy')),
+  origin         text CHECK (origin IN ('schedule', 'run_now', 'resume', 'start', 'deploy', 'submit')),
   due_at         timestamptz,
   attempt        int    NOT NULL DEFAULT 0 CHECK (attempt >= 0),
   missed_count   bigint NOT NULL DEFAULT 0 CHECK (missed_count >= 0),
@@ -147,12 +162,20 @@ CREATE TABLE sexton.job (
 CREATE INDEX job_due_at ON sexton.job (due_at);
 CREATE INDEX job_paused_until ON sexton.job (paused_until) WHERE paused_until IS NOT NULL;
 CREATE INDEX job_unplanned ON sexton.job (id)
-  WHERE (NOT planned OR validated_revision IS DISTINCT FROM revision) AND invalid_reason IS NULL;
+  WHERE (NOT planned OR validated_revision IS DISTINCT FROM revision) AND invalid_reason IS NULL AND parent_id IS NULL;
+-- Of one-offs: whose turn it is, and whether one with this key is pending or on its way.
+CREATE INDEX job_one_offs ON sexton.job (parent_id, source_id, due_at) WHERE parent_id IS NOT NULL;
+CREATE INDEX job_submit_key ON sexton.job (parent_id, submit_key) WHERE submit_key IS NOT NULL;
+-- Partial, or its columns would be a key in PostgreSQL's eyes, and every claim lock the row as for a deletion.
+CREATE UNIQUE INDEX job_pending_key ON sexton.job (parent_id, pending_key) WHERE pending_key IS NOT NULL;
 
 COMMENT ON TABLE  sexton.job IS 'The jobs: what is to be done, when, and who does it now. Read it freely; write the columns of its definition, and leave the rest to the functions.';
 COMMENT ON INDEX  sexton.job_due_at IS 'The scan for due jobs.';
 COMMENT ON INDEX  sexton.job_paused_until IS 'Pauses that end by themselves.';
 COMMENT ON INDEX  sexton.job_unplanned IS 'New and edited jobs, which a replica must validate and plan.';
+COMMENT ON INDEX  sexton.job_one_offs IS 'The one-offs of each job, by who submitted them, the oldest first.';
+COMMENT ON INDEX  sexton.job_submit_key IS 'Keeps one-offs with one key from running side by side.';
+COMMENT ON INDEX  sexton.job_pending_key IS 'One pending one-off for each key.';
 COMMENT ON COLUMN sexton.job.id IS 'Never used again, so that history stays readable after a job is gone.';
 COMMENT ON COLUMN sexton.job.name IS 'Unique and safe in URLs; the functions take it.';
 COMMENT ON COLUMN sexton.job.app IS 'Whose file the job belongs to: several applications may share a database.';
@@ -178,6 +201,14 @@ COMMENT ON COLUMN sexton.job.expect_success_every IS 'The job is overdue when it
 COMMENT ON COLUMN sexton.job.keep_runs IS 'Finished runs of it that are kept; older ones are pruned. NULL: as meta.keep_runs says.';
 COMMENT ON COLUMN sexton.job.keep_runs_for IS 'How long its finished runs are kept at the most. NULL: as meta.keep_runs_for says.';
 COMMENT ON COLUMN sexton.job.notices IS 'Who hears of what: [{"on": ["failed"], "to": "mail:ops@example.org"}]; see docs/notices.md.';
+COMMENT ON COLUMN sexton.job.resources IS 'Resources that a run holds from its claim to its end: an array of names, or {"name": …, "shared": true}. {tenant} within a name stands for the value of that input.';
+COMMENT ON COLUMN sexton.job.when_held IS 'If one is held by another: wait (no attempt is used up), or skip this occurrence.';
+COMMENT ON COLUMN sexton.job.shares_table IS 'Whether it may run beside other jobs on its table; if not, it holds the resource table:OID of its target.';
+COMMENT ON COLUMN sexton.job.max_running IS 'How many of its one-offs may run at a time.';
+COMMENT ON COLUMN sexton.job.parent_id IS 'Of a one-off: the job that it is a run of. NULL: a job of its own.';
+COMMENT ON COLUMN sexton.job.source_id IS 'Of a one-off: the fan_out job that submitted it; 0 for whoever called submit().';
+COMMENT ON COLUMN sexton.job.submit_key IS 'Of a one-off: the key that it was submitted with.';
+COMMENT ON COLUMN sexton.job.pending_key IS 'The same until it is claimed for the first time: so long another with this key is the same one.';
 COMMENT ON COLUMN sexton.job.paused_at IS 'Since when the job is paused; NULL: it is not.';
 COMMENT ON COLUMN sexton.job.paused_by IS 'Who paused it.';
 COMMENT ON COLUMN sexton.job.pause_reason IS 'Why, in his or her words.';
@@ -265,6 +296,7 @@ CREATE TABLE sexton.run (
   worker_pids int[]  NOT NULL DEFAULT '{}',
   program     text   NOT NULL,
   resources   jsonb  NOT NULL DEFAULT '[]',
+  parent_id   bigint,
   state       text   NOT NULL CHECK (state IN ('running', 'succeeded', 'failed', 'timed_out', 'cancelled',
                                                'superseded', 'released', 'refused', 'lost')),
   started_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
@@ -284,11 +316,13 @@ CREATE UNIQUE INDEX run_one_running   ON sexton.run (job_id) WHERE state = 'runn
 CREATE UNIQUE INDEX run_one_succeeded ON sexton.run (job_id, occurrence) WHERE state = 'succeeded';
 CREATE INDEX run_of_occurrence ON sexton.run (job_id, occurrence);
 CREATE INDEX run_started_at ON sexton.run (started_at);
+CREATE INDEX run_of_parent ON sexton.run (parent_id, started_at) WHERE parent_id IS NOT NULL;
 
 COMMENT ON TABLE  sexton.run IS 'The runs: each one execution of a job by one replica. No foreign key to the job, so that history outlives it.';
 COMMENT ON INDEX  sexton.run_one_running IS 'At most one running run for each job.';
 COMMENT ON INDEX  sexton.run_one_succeeded IS 'At most one success for each occurrence.';
 COMMENT ON INDEX  sexton.run_of_occurrence IS 'Finds the run whose cursor the next attempt inherits.';
+COMMENT ON INDEX  sexton.run_of_parent IS 'History of a job''s one-offs, and its pruning.';
 COMMENT ON INDEX  sexton.run_started_at IS 'History by time, and its pruning.';
 COMMENT ON COLUMN sexton.run.id IS 'The claim''s uuid; equal to job.run_id while running.';
 COMMENT ON COLUMN sexton.run.job_id IS 'The job, perhaps gone.';
@@ -310,7 +344,8 @@ COMMENT ON COLUMN sexton.run.holder IS 'The same for people.';
 COMMENT ON COLUMN sexton.run.backend_pid IS 'Backend of its run session.';
 COMMENT ON COLUMN sexton.run.worker_pids IS 'Backends of the worker sessions that joined it, those that are gone among them.';
 COMMENT ON COLUMN sexton.run.program IS 'The program''s version and that of its time zone data.';
-COMMENT ON COLUMN sexton.run.resources IS 'The resources that it held, or was holding when it was lost.';
+COMMENT ON COLUMN sexton.run.resources IS 'The resources that it held from its claim, or was holding when it ended: names, or {"name": …, "shared": true}.';
+COMMENT ON COLUMN sexton.run.parent_id IS 'Of a one-off: the job that it was a run of.';
 COMMENT ON COLUMN sexton.run.state IS 'running, or its outcome.';
 COMMENT ON COLUMN sexton.run.started_at IS 'When it was claimed.';
 COMMENT ON COLUMN sexton.run.finished_at IS 'When it ended, or was found to have ended.';
@@ -339,14 +374,32 @@ COMMENT ON COLUMN sexton.run_part.rows IS 'Rows affected in this run.';
 COMMENT ON COLUMN sexton.run_part.moved_at IS 'When the last batch committed.';
 
 CREATE TABLE sexton.resource (
-  name       text PRIMARY KEY CHECK (name ~ '\S' AND length(name) <= 200),
+  name       text PRIMARY KEY CHECK (name ~ '\S' AND length(name) <= 1000),
   lock_id    int NOT NULL UNIQUE DEFAULT nextval('sexton.lock_id'),
   created_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
+CREATE INDEX resource_created_at ON sexton.resource (created_at);
+COMMENT ON INDEX  sexton.resource_created_at IS 'Finds names that nobody uses any more.';
 COMMENT ON TABLE  sexton.resource IS 'Names that runs lock besides their own job. Who holds one is in pg_locks and in the view sexton.resources.';
 COMMENT ON COLUMN sexton.resource.name IS 'Any name, such as app:42.';
 COMMENT ON COLUMN sexton.resource.lock_id IS 'Second half of its advisory lock key.';
-COMMENT ON COLUMN sexton.resource.created_at IS 'When it was first asked for.';
+COMMENT ON COLUMN sexton.resource.created_at IS 'When it was first asked for, or last found in use.';
+
+CREATE TABLE sexton.waiting (
+  job_id   bigint PRIMARY KEY REFERENCES sexton.job ON DELETE CASCADE,
+  resource text    NOT NULL,
+  shared   boolean NOT NULL,
+  behind   text    NOT NULL,
+  since    timestamptz NOT NULL DEFAULT clock_timestamp()
+);
+CREATE INDEX waiting_for ON sexton.waiting (resource, since);
+COMMENT ON TABLE  sexton.waiting IS 'Due jobs that a claim found a resource of held by another. They are not served by who comes first, but in the order in which they began to wait.';
+COMMENT ON INDEX  sexton.waiting_for IS 'Who waits for a resource, the longest first.';
+COMMENT ON COLUMN sexton.waiting.job_id IS 'The job.';
+COMMENT ON COLUMN sexton.waiting.resource IS 'The first of its resources that was not free.';
+COMMENT ON COLUMN sexton.waiting.shared IS 'Whether it wants that shared.';
+COMMENT ON COLUMN sexton.waiting.behind IS 'Who had it when the job was tried last.';
+COMMENT ON COLUMN sexton.waiting.since IS 'Since when it waits.';
 
 CREATE TABLE sexton.replica (
   id         uuid PRIMARY KEY,

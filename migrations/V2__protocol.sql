@@ -115,7 +115,7 @@ END $$;
 COMMENT ON FUNCTION sexton.job_guard() IS
   'Counts revisions, checks the editor''s rights on the target, resolves its name, voids what an edited schedule had planned.';
 CREATE TRIGGER guard BEFORE INSERT OR UPDATE ON sexton.job
-  FOR EACH ROW EXECUTE FUNCTION sexton.job_guard();
+  FOR EACH ROW WHEN (NEW.parent_id IS NULL) EXECUTE FUNCTION sexton.job_guard();   -- one-offs: V6
 COMMENT ON TRIGGER guard ON sexton.job IS 'See sexton.job_guard().';
 
 CREATE FUNCTION sexton.job_noted() RETURNS trigger
@@ -126,8 +126,18 @@ BEGIN
     IF OLD.state = 'running' THEN
       PERFORM sexton.settle_run(OLD.run_id, 'lost', 'the job was deleted by ' || sexton.actor());
     END IF;
+    IF OLD.parent_id IS NOT NULL THEN
+      RETURN OLD;
+    END IF;
     INSERT INTO sexton.audit (actor, verb, job_id, job_name) VALUES (sexton.actor(), 'delete', OLD.id, OLD.name);
     RETURN OLD;
+  END IF;
+  -- One-offs come and go by the thousand; their definitions and edits are their job's.
+  IF NEW.parent_id IS NOT NULL THEN
+    RETURN NEW;
+  END IF;
+  IF TG_OP = 'UPDATE' THEN
+    PERFORM sexton.pass_on(OLD, NEW);
   END IF;
   IF TG_OP = 'INSERT' OR NEW.revision <> OLD.revision THEN
     INSERT INTO sexton.revision (job_id, revision, job_name, definition, edited_by)
@@ -217,6 +227,11 @@ DECLARE
   grid_due timestamptz := CASE WHEN p_planned THEN coalesce(p_due_at, p_scheduled_at) END;
 BEGIN
   SELECT * INTO STRICT j FROM sexton.job WHERE id = p_job;
+  -- A one-off has no next occurrence: it is gone when it is done, and stays in the history.
+  IF j.parent_id IS NOT NULL AND p_resume_at IS NULL THEN
+    DELETE FROM sexton.job WHERE id = p_job;
+    RETURN;
+  END IF;
   UPDATE sexton.job SET
     state = 'idle', version = version + 1, run_id = NULL, replica_id = NULL, holder = NULL, holder_pid = NULL,
     cancel_requested_at = NULL, cancel_requested_by = NULL, attempt = 0,
@@ -234,7 +249,7 @@ BEGIN
                       WHEN p_resume_at IS NOT NULL AND (grid_due IS NULL OR p_resume_at < grid_due) THEN p_resume_at
                       ELSE grid_due END,
     run_options = coalesce(j.rerun -> 'options', '{}'),
-    run_inputs  = coalesce(j.rerun -> 'inputs', '{}'),
+    run_inputs  = coalesce(j.rerun -> 'inputs', CASE WHEN j.parent_id IS NOT NULL THEN j.run_inputs END, '{}'),
     rerun = NULL
   WHERE id = p_job;
 END $$;
@@ -286,6 +301,12 @@ DECLARE
   -- Who calls others does not call them for ever in vain.
   pause_after int := coalesce(j.pause_after, CASE j.kind WHEN 'http' THEN 5 END);
 BEGIN
+  -- What comes of its one-offs is a job's own success or failure.
+  IF j.parent_id IS NOT NULL THEN
+    SELECT * INTO j FROM sexton.job k WHERE k.id = j.parent_id;
+    failures := j.failure_count + 1;
+    pause_after := coalesce(j.pause_after, pause_after);
+  END IF;
   IF failed THEN
     UPDATE sexton.job SET failure_count = failures WHERE id = j.id;
     said := said || jsonb_build_object('failures', failures);
@@ -338,7 +359,7 @@ CREATE FUNCTION sexton.claim(
   p_destructive boolean, p_outside boolean,
   OUT result text, OUT reason text, OUT version bigint, OUT epoch bigint, OUT occurrence timestamptz, OUT attempt int,
   OUT revision bigint, OUT mode text, OUT parts jsonb, OUT approved_rows bigint, OUT claimed_at timestamptz,
-  OUT worker_lock_id int)
+  OUT worker_lock_id int, OUT resources jsonb)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   m sexton.meta;
@@ -346,12 +367,14 @@ DECLARE
   before uuid;
   paused boolean;
   barred text;
+  held jsonb := '[]';
 BEGIN
   -- A claim must not be lost by a crash of the server, even where the role runs with synchronous_commit = off
   -- (measured on the prototype: it was). A SET clause of the function would be undone before COMMIT.
   PERFORM set_config('synchronous_commit', 'on', true);
   result := 'lost';
   SELECT * INTO STRICT m FROM sexton.meta FOR SHARE;   -- pause_all and adopt are barriers for claims too
+  PERFORM sexton.lock_parent(p_job);                   -- before the row, as edits lock them in this order
   SELECT * INTO j FROM sexton.job k WHERE k.id = p_job FOR NO KEY UPDATE;
   paused := j.paused_at IS NOT NULL AND (j.paused_until IS NULL OR j.paused_until > clock_timestamp());
   mode := CASE WHEN (j.run_options ->> 'dry_run')::boolean THEN 'dry'
@@ -389,6 +412,15 @@ BEGIN
     RETURN;
   END IF;
 
+  -- Places of one-offs, and resources: what is not free bars the job, and nothing of it stays taken.
+  IF barred IS NULL THEN
+    SELECT b.held, b.barred INTO held, barred FROM sexton.take_for(j, mode) b;
+    IF barred IS NOT NULL AND j.state = 'idle' THEN
+      result := CASE WHEN sexton.skip_held(j, barred) THEN 'settled' ELSE 'lost' END; reason := barred;
+      RETURN;
+    END IF;
+  END IF;
+
   IF j.state = 'running' THEN
     -- We hold the lock, hence the old session is gone: recovery and claim are one step.
     IF j.cancel_requested_at IS NOT NULL THEN
@@ -418,14 +450,14 @@ BEGIN
    ORDER BY r.epoch DESC, r.version DESC LIMIT 1;
   UPDATE sexton.job k SET
     state = 'running', version = j.version + 1, attempt = j.attempt + 1, run_id = p_run, replica_id = p_replica,
-    holder = p_holder, holder_pid = pg_backend_pid(), missed_count = 0,
+    holder = p_holder, holder_pid = pg_backend_pid(), missed_count = 0, pending_key = NULL,
     paused_at = NULL, paused_by = NULL, pause_reason = NULL, paused_until = NULL
   WHERE k.id = p_job;
   INSERT INTO sexton.run (id, job_id, job_name, kind, occurrence, origin, attempt, epoch, version, revision, mode,
-                          destructive, params, options, inputs, replica_id, holder, backend_pid, program, state, coalesced)
+                          destructive, params, options, inputs, replica_id, holder, backend_pid, program, resources, parent_id, state, coalesced)
     VALUES (p_run, p_job, j.name, j.kind, j.occurrence, j.origin, j.attempt + 1, m.epoch, j.version + 1, j.revision, mode,
             p_destructive, j.params, j.run_options, j.run_inputs, p_replica, p_holder, pg_backend_pid(), p_program,
-            'running', j.missed_count);
+            held, j.parent_id, 'running', j.missed_count);
   INSERT INTO sexton.run_part (run_id, part, cursor)
     SELECT p_run, 0, NULL WHERE before IS NULL
     UNION ALL
@@ -442,6 +474,7 @@ BEGIN
   approved_rows := j.approved_rows;
   claimed_at := clock_timestamp();
   worker_lock_id := j.worker_lock_id;
+  resources := held;
   SELECT jsonb_object_agg(p.part, p.cursor) INTO parts FROM sexton.run_part p WHERE p.run_id = p_run;
 END $$;
 COMMENT ON FUNCTION sexton.claim(bigint, bigint, uuid, uuid, text, text, boolean, boolean) IS
@@ -612,6 +645,7 @@ BEGIN
   IF p_outcome NOT IN ('succeeded', 'failed', 'timed_out', 'cancelled', 'superseded', 'released', 'refused') THEN
     RAISE EXCEPTION 'finish: "%" is no outcome that a holder can give', p_outcome USING ERRCODE = 'SX002';
   END IF;
+  PERFORM sexton.lock_parent(p_job);
   SELECT * INTO j FROM sexton.job
    WHERE id = p_job AND version = p_version AND run_id = p_run AND state = 'running' FOR NO KEY UPDATE;
   -- A cancel is for the occurrence: it must not be lost because the run would have come back.
@@ -786,20 +820,6 @@ LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
                             (k LIKE 'host:*.%' AND length(n) > length(k) - 1 AND right(n, length(k) - 6) = substr(k, 7))))) $$;
 COMMENT ON FUNCTION sexton.lacks(text[], text[]) IS 'Which of these needs a replica that knows these names does not meet. Internal.';
 
-CREATE FUNCTION sexton.resource_lock(p_name text) RETURNS int
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  id int;
-BEGIN
-  SELECT lock_id INTO id FROM sexton.resource WHERE name = p_name;
-  IF NOT FOUND THEN
-    INSERT INTO sexton.resource (name) VALUES (p_name) ON CONFLICT (name) DO NOTHING;
-    SELECT lock_id INTO STRICT id FROM sexton.resource WHERE name = p_name;
-  END IF;
-  RETURN id;
-END $$;
-COMMENT ON FUNCTION sexton.resource_lock(text) IS 'Second half of the advisory lock key of a resource, which is created if it is new.';
-
 CREATE FUNCTION sexton.note_resources(p_run uuid, p_resources jsonb) RETURNS void
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   UPDATE sexton.run SET resources = p_resources WHERE id = p_run AND state = 'running' $$;
@@ -863,6 +883,8 @@ BEGIN
                                        ORDER BY k.epoch DESC, k.version DESC
                                        OFFSET coalesce(this.keep_runs, m.keep_runs) - 1 LIMIT 1)));
   GET DIAGNOSTICS pruned = ROW_COUNT;
+  pruned := pruned + sexton.prune_one_offs(p_job, m);
+  PERFORM sexton.prune_resources();
   -- What has no job any more goes by age alone, a little at a time.
   DELETE FROM sexton.run WHERE id IN (
     SELECT r.id FROM sexton.run r WHERE r.started_at < clock_timestamp() - m.keep_runs_for AND r.state <> 'running'

@@ -11,7 +11,7 @@ BEGIN
   SELECT * INTO j FROM sexton.job WHERE name = p_job;
   IF NOT FOUND THEN
     RAISE EXCEPTION 'there is no job "%"', p_job USING ERRCODE = 'SX006', HINT = coalesce(
-      'Jobs: ' || (SELECT string_agg(name, ', ' ORDER BY name) FROM (SELECT name FROM sexton.job ORDER BY name LIMIT 20) n),
+      'Jobs: ' || (SELECT string_agg(name, ', ' ORDER BY name) FROM (SELECT name FROM sexton.job WHERE parent_id IS NULL ORDER BY name LIMIT 20) n),
       'There are no jobs yet.');
   END IF;
   RETURN j;
@@ -27,7 +27,7 @@ COMMENT ON FUNCTION sexton.note(text, sexton.job, jsonb) IS 'Writes an audit row
 CREATE FUNCTION sexton.pause(job text, reason text DEFAULT NULL, until timestamptz DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  j sexton.job := sexton.job_named(pause.job);
+  j sexton.job := sexton.whole_job(pause.job);
 BEGIN
   IF until <= clock_timestamp() THEN
     RAISE EXCEPTION 'job %: until: % has passed', job, until USING ERRCODE = 'SX006', HINT = 'Name an instant to come.';
@@ -44,7 +44,7 @@ COMMENT ON FUNCTION sexton.pause(text, text, timestamptz) IS
 CREATE FUNCTION sexton.resume(job text) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  j sexton.job := sexton.job_named(resume.job);
+  j sexton.job := sexton.whole_job(resume.job);
 BEGIN
   IF j.paused_at IS NULL THEN
     RETURN format('%s was not paused.', job);
@@ -88,14 +88,14 @@ BEGIN
   INSERT INTO sexton.audit (actor, verb) VALUES (sexton.actor(), 'resume_all');
   PERFORM sexton.wake(0);
   RETURN format('The halt is lifted; %s job(s) that were paused one by one stay paused.',
-    (SELECT count(*) FROM sexton.job WHERE paused_at IS NOT NULL));
+    (SELECT count(*) FROM sexton.job WHERE paused_at IS NOT NULL AND parent_id IS NULL));
 END $$;
 COMMENT ON FUNCTION sexton.resume_all() IS 'Ends pause_all(). Jobs that were paused one by one stay paused.';
 
 CREATE FUNCTION sexton.arm(job text, approve bigint DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  j sexton.job := sexton.job_named(arm.job);
+  j sexton.job := sexton.whole_job(arm.job);
   now_there oid := to_regclass(j.target_name);
 BEGIN
   IF j.invalid_reason IS NOT NULL THEN
@@ -126,7 +126,7 @@ COMMENT ON FUNCTION sexton.arm(text, bigint) IS
 CREATE FUNCTION sexton.arm_applied(job text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  j sexton.job := sexton.job_named(arm_applied.job);
+  j sexton.job := sexton.whole_job(arm_applied.job);
 BEGIN
   IF j.disarmed_at IS NOT NULL THEN
     RETURN false;
@@ -142,7 +142,7 @@ COMMENT ON FUNCTION sexton.arm_applied(text) IS
 CREATE FUNCTION sexton.disarm(job text) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  j sexton.job := sexton.job_named(disarm.job);
+  j sexton.job := sexton.whole_job(disarm.job);
 BEGIN
   UPDATE sexton.job k SET armed_revision = NULL, armed_at = NULL, armed_by = NULL, approved_rows = NULL, approved_by = NULL,
          disarmed_at = clock_timestamp(), disarmed_by = sexton.actor()
@@ -223,7 +223,7 @@ COMMENT ON FUNCTION sexton.terminate_holder(text) IS
 CREATE FUNCTION sexton.run_now(job text, options jsonb DEFAULT '{}', inputs jsonb DEFAULT '{}') RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  j sexton.job := sexton.job_named(run_now.job);
+  j sexton.job := sexton.whole_job(run_now.job);
   odd text;
 BEGIN
   SELECT * INTO STRICT j FROM sexton.job k WHERE k.id = j.id FOR NO KEY UPDATE;
@@ -296,7 +296,7 @@ COMMENT ON FUNCTION sexton.adopt() IS
 CREATE FUNCTION sexton.deployed(job text, deploy text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  j sexton.job := sexton.job_named(deployed.job);
+  j sexton.job := sexton.whole_job(deployed.job);
 BEGIN
   UPDATE sexton.job k SET deploys = (k.deploys || deploy)[greatest(cardinality(k.deploys) - 8, 1):],
          occurrence = clock_timestamp(), due_at = clock_timestamp(), attempt = 0, origin = 'deploy'

@@ -13,7 +13,7 @@ SELECT r.id, r.job_name AS job, r.state, r.mode, r.origin, r.occurrence, r.start
        r.started_at - r.occurrence AS late_by, r.attempt,
        coalesce(r.batches, p.batches, 0) AS batches, coalesce(r.rows_done, p.rows_done, 0) AS rows_done,
        r.coalesced, r.report ->> 'stopped' AS stopped, r.error, r.report, r.holder, r.epoch, r.version, r.revision,
-       r.params, r.options, r.inputs, r.program, r.job_id
+       r.params, r.options, r.inputs, r.program, r.job_id, r.parent_id
   FROM sexton.run r
   LEFT JOIN LATERAL (SELECT sum(seq)::bigint AS batches, sum(rows)::bigint AS rows_done
                        FROM sexton.run_part p WHERE p.run_id = r.id AND r.state = 'running') p ON true;
@@ -58,7 +58,8 @@ SELECT j.name, j.app, j.kind,
        (slo.backlog ->> 'arrival_per_day')::bigint AS arrival_per_day,
        (slo.backlog ->> 'drain_per_day')::bigint AS drain_per_day,
        (slo.backlog ->> 'catches_up')::boolean AS catches_up,
-       j.failure_count, j.revision, j.version, j.edited_by, j.edited_at, j.removed_at, j.params, j.id
+       j.failure_count, j.revision, j.version, j.edited_by, j.edited_at, j.removed_at, j.params, j.id,
+       (SELECT count(*) FROM sexton.job o WHERE o.parent_id = j.id) AS one_offs
   FROM sexton.job j
   LEFT JOIN LATERAL (SELECT * FROM sexton.run r WHERE r.job_id = j.id AND r.state <> 'running'
                       ORDER BY r.epoch DESC, r.version DESC LIMIT 1) last ON true
@@ -67,7 +68,8 @@ SELECT j.name, j.app, j.kind,
   LEFT JOIN LATERAL (SELECT r.report -> 'backlog' AS backlog,
                             extract(epoch FROM clock_timestamp() - r.finished_at)::float8 / 86400 AS days
                        FROM sexton.run r WHERE r.job_id = j.id AND r.state <> 'running' AND r.report ? 'backlog'
-                      ORDER BY r.epoch DESC, r.version DESC LIMIT 1) slo ON true;
+                      ORDER BY r.epoch DESC, r.version DESC LIMIT 1) slo ON true
+ WHERE j.parent_id IS NULL;
 COMMENT ON VIEW sexton.jobs IS 'The jobs: state, what is next, how the last run went, and, of purges, what is overdue.';
 COMMENT ON COLUMN sexton.jobs.eligible IS 'Rows that are old enough to go: those that the last run left (or that a dry run found), and those that came of age since at the rate of late.';
 COMMENT ON COLUMN sexton.jobs.oldest_overdue IS 'The age of the oldest row that the last run left, where an index tells it.';
@@ -86,14 +88,6 @@ SELECT s.name, 'no success for ' || j.expect_success_every, s.last_success_at,
  WHERE coalesce(s.last_success_at, j.created_at) + j.expect_success_every < clock_timestamp();
 COMMENT ON VIEW sexton.overdue IS 'Jobs that are late, or whose last success is older than expected.';
 
-CREATE VIEW sexton.resources AS
-SELECT s.name, l.pid AS backend_pid, r.job_name AS job, r.holder, r.started_at AS since, r.id AS run_id
-  FROM sexton.resource s
-  CROSS JOIN LATERAL (SELECT sexton.lock_holder(s.lock_id) AS pid) l
-  LEFT JOIN sexton.run r ON r.backend_pid = l.pid AND r.state = 'running'
- WHERE l.pid IS NOT NULL;
-COMMENT ON VIEW sexton.resources IS 'The resources that are held now, and by which run.';
-
 CREATE FUNCTION sexton.why(job text) RETURNS text
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -104,6 +98,7 @@ DECLARE
   stranger int;
   workers int[];
   alive int;
+  w sexton.waiting;
   able int;
   lacking text[];
 BEGIN
@@ -112,6 +107,7 @@ BEGIN
   SELECT r.report -> 'backlog' INTO backlog FROM sexton.run r
     WHERE r.job_id = j.id AND r.state <> 'running' AND r.report ? 'backlog' ORDER BY r.epoch DESC, r.version DESC LIMIT 1;
   SELECT count(*) INTO alive FROM sexton.replicas r WHERE r.alive AND j.kind = ANY (r.kinds);
+  SELECT * INTO w FROM sexton.waiting k WHERE k.job_id = j.id;
   SELECT count(*) INTO able FROM sexton.replicas r
    WHERE r.alive AND j.kind = ANY (r.kinds) AND sexton.lacks(j.needs, r.knows) = '{}';
   -- What the replica that lacks the least lacks: that is what to add, and where.
@@ -146,8 +142,11 @@ BEGIN
              (SELECT concat_ws(', ', a.usename, a.application_name) FROM pg_stat_activity a WHERE a.pid = stranger))
     WHEN j.validated_revision IS DISTINCT FROM j.revision OR NOT j.planned THEN 'A replica is about to validate and plan it.'
     WHEN j.due_at IS NULL THEN 'Nothing is due: its schedule does not come again by itself.'
+    WHEN w.job_id IS NOT NULL AND j.due_at <= clock_timestamp() THEN
+      format('It waits since %s for the resource "%s", held by %s.', w.since, w.resource, coalesce(sexton.held_by(w.resource, w.shared), w.behind))
     WHEN j.attempt > 0 THEN format('Attempt %s ended as %s (%s); the next is due at %s.', j.attempt, last.state, last.error, j.due_at)
     WHEN j.due_at > clock_timestamp() THEN format('It is not due before %s.', j.due_at AT TIME ZONE j.time_zone || ' ' || j.time_zone)
+    WHEN sexton.no_place_hint(j) IS NOT NULL THEN format('It waits since %s: %s.', j.due_at, sexton.no_place_hint(j))
     ELSE format('It is due since %s and waits for a free slot.', j.due_at) END
     || CASE WHEN last.state = 'refused' AND j.state = 'idle' AND j.approved_rows IS NULL
             THEN ' The last run was refused: ' || last.error ELSE '' END

@@ -17,5 +17,5 @@ SELECT j.name AS job, coalesce(j.target_name, j.params ->> 'table') AS target, c
   FROM sexton.job j
   LEFT JOIN pg_catalog.pg_class c ON c.oid = j.target_oid
   LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
- WHERE j.kind = 'purge' AND j.database IS NULL
+ WHERE j.kind = 'purge' AND j.parent_id IS NULL AND j.database IS NULL
  ORDER BY j.name

@@ -3,7 +3,7 @@
 -- invalid jobs, late ones, purges that will never catch up.
 SELECT (SELECT count(*) FROM sexton.replicas r WHERE r.alive) AS alive,
        (SELECT coalesce(sum(r.slots), 0)::bigint FROM sexton.replicas r WHERE r.alive) AS slots,
-       (SELECT count(*) FROM sexton.job) AS jobs,
+       (SELECT count(*) FROM sexton.job j WHERE j.parent_id IS NULL) AS jobs,
        ARRAY(SELECT DISTINCT j.kind FROM sexton.job j
               WHERE NOT EXISTS (SELECT 1 FROM sexton.replicas r WHERE r.alive AND j.kind = ANY (r.kinds)) ORDER BY 1) AS unknown,
        ARRAY(SELECT j.name FROM sexton.job j
@@ -11,7 +11,7 @@ SELECT (SELECT count(*) FROM sexton.replicas r WHERE r.alive) AS alive,
                 AND NOT EXISTS (SELECT 1 FROM sexton.replicas r WHERE r.alive AND j.kind = ANY (r.kinds)
                                    AND sexton.lacks(j.needs, r.knows) = '{}') ORDER BY 1) AS lacking,
        ARRAY(SELECT o.name FROM sexton.orphan o ORDER BY 1) AS orphans,
-       ARRAY(SELECT j.name FROM sexton.job j WHERE j.invalid_reason IS NOT NULL ORDER BY 1) AS invalid,
+       ARRAY(SELECT j.name FROM sexton.job j WHERE j.invalid_reason IS NOT NULL AND j.parent_id IS NULL ORDER BY 1) AS invalid,
        ARRAY(SELECT o.job || ' (' || o.why || ')' FROM sexton.overdue o ORDER BY 1) AS overdue,
        ARRAY(SELECT s.name || ' (' || s.arrival_per_day || ' rows a day come of age, ' || s.drain_per_day || ' go)'
                FROM sexton.jobs s WHERE NOT s.catches_up ORDER BY 1) AS behind

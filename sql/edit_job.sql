@@ -7,6 +7,7 @@ UPDATE sexton.job j
        jitter = d.jitter, timeout = d.timeout, max_attempts = d.max_attempts, backoff = d.backoff,
        backoff_max = d.backoff_max, resume_after = d.resume_after, pause_after = d.pause_after, priority = d.priority,
        search_path = d.search_path, expect_success_every = d.expect_success_every,
-       keep_runs = d.keep_runs, keep_runs_for = d.keep_runs_for, notices = d.notices
+       keep_runs = d.keep_runs, keep_runs_for = d.keep_runs_for, notices = d.notices,
+       resources = d.resources, when_held = d.when_held, shares_table = d.shares_table, max_running = d.max_running
   FROM pg_catalog.jsonb_populate_record(NULL::sexton.job, $1) d
- WHERE j.name = d.name AND j.app = d.app
+ WHERE j.name = d.name AND j.app = d.app AND j.parent_id IS NULL

@@ -12,7 +12,7 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA sexton REVOKE ALL ON FUNCTIONS FROM PUBLIC;
 DO $grants$
 DECLARE
   grantee text;
-  viewing text := 'actor(), lock_holder(int), worker_backends(int), stop_reason(sexton.job, sexton.run, bigint, timestamptz), why(text), ping(bigint, bigint, uuid), holds_on(oid), lacks(text[], text[])';
+  viewing text := 'actor(), lock_holder(int), worker_backends(int), stop_reason(sexton.job, sexton.run, bigint, timestamptz), why(text), ping(bigint, bigint, uuid), holds_on(oid), lacks(text[], text[]), held_by(text, boolean), is_paused(sexton.job)';
 BEGIN
   FOREACH grantee IN ARRAY '{sexton_runner,sexton_operator,sexton_author,sexton_viewer}'::text[] LOOP
     CONTINUE WHEN to_regrole(grantee) IS NULL;
@@ -27,7 +27,10 @@ BEGIN
       sexton.fence(bigint, bigint, uuid, int, bigint, bigint, jsonb),
       sexton.split(bigint, bigint, uuid, jsonb), sexton.join_run(bigint, bigint, uuid),
       sexton.finish(bigint, bigint, uuid, text, text, jsonb, bigint, interval, text, text, timestamptz, timestamptz, bigint, timestamptz),
-      sexton.note_progress(uuid, jsonb), sexton.note_changes(uuid, jsonb), sexton.note_owner(uuid, text, jsonb), sexton.note_resources(uuid, jsonb), sexton.resource_lock(text),
+      sexton.note_progress(uuid, jsonb), sexton.note_changes(uuid, jsonb), sexton.note_owner(uuid, text, jsonb),
+      sexton.note_resources(uuid, jsonb), sexton.next_one_offs(text[], bigint, text[]),
+      sexton.take_resources(jsonb, bigint), sexton.give_resource(text, boolean), sexton.give_all(),
+      sexton.submit_rows(text, jsonb, bigint), sexton.submit(text, jsonb, timestamptz, text),
       sexton.plan(bigint, bigint, text, text, timestamptz, timestamptz, bigint, text[]),
       sexton.skip(bigint, bigint, text, text, timestamptz, timestamptz, bigint),
       sexton.accept(bigint, bigint, text[]), sexton.reject(bigint, bigint, text, text, text),
@@ -45,22 +48,24 @@ BEGIN
     GRANT EXECUTE ON FUNCTION
       sexton.pause(text, text, timestamptz), sexton.resume(text), sexton.pause_all(text), sexton.resume_all(),
       sexton.arm(text, bigint), sexton.disarm(text), sexton.cancel(text), sexton.kill(text),
-      sexton.terminate_holder(text), sexton.run_now(text, jsonb, jsonb), sexton.adopt()
+      sexton.terminate_holder(text), sexton.run_now(text, jsonb, jsonb), sexton.adopt(),
+      sexton.submit(text, jsonb, timestamptz, text), sexton.take_resources(jsonb, bigint),
+      sexton.give_resource(text, boolean), sexton.give_all()
       TO sexton_operator;
   END IF;
   IF to_regrole('sexton_author') IS NOT NULL THEN
     GRANT INSERT (name, app, kind, params, inputs, run_as, database, schedule, time_zone, missed, max_lateness, jitter,
                   timeout, max_attempts, backoff, backoff_max, resume_after, pause_after, priority, search_path,
-                  expect_success_every, keep_runs, keep_runs_for, notices, applied, generation),
+                  expect_success_every, keep_runs, keep_runs_for, notices, resources, when_held, shares_table, max_running, applied, generation),
           UPDATE (name, app, kind, params, inputs, run_as, database, schedule, time_zone, missed, max_lateness, jitter,
                   timeout, max_attempts, backoff, backoff_max, resume_after, pause_after, priority, search_path,
-                  expect_success_every, keep_runs, keep_runs_for, notices, applied, generation, removed_at, paused_at, paused_by, pause_reason, paused_until),
+                  expect_success_every, keep_runs, keep_runs_for, notices, resources, when_held, shares_table, max_running, applied, generation, removed_at, paused_at, paused_by, pause_reason, paused_until),
           DELETE ON sexton.job TO sexton_author;
     GRANT USAGE ON SEQUENCE sexton.lock_id TO sexton_author;
     GRANT EXECUTE ON FUNCTION
       sexton.schedule(text, text, text, jsonb), sexton.schedule_purge(text, text, text, text, text, text),
       sexton.unschedule(text), sexton.rename(text, text), sexton.arm_applied(text), sexton.deployed(text, text),
-      sexton.run_now(text, jsonb, jsonb)
+      sexton.run_now(text, jsonb, jsonb), sexton.submit(text, jsonb, timestamptz, text)
       TO sexton_author;
   END IF;
 END $grants$;

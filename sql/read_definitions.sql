@@ -8,12 +8,15 @@ WITH given AS (
 named AS (
   SELECT true AS in_file, g.* FROM given g
   UNION ALL
-  SELECT false, j.* FROM sexton.job j WHERE j.app = $1 OR j.name IN (SELECT g.name FROM given g))
+  SELECT false, j.* FROM sexton.job j 
+   WHERE (j.app = $1 OR j.name IN (SELECT g.name FROM given g)) AND j.parent_id IS NULL)
 SELECT n.in_file, n.name,
        pg_catalog.jsonb_build_object('kind', n.kind, 'params', n.params, 'inputs', n.inputs, 'run_as', n.run_as,
          'database', n.database, 'schedule', n.schedule, 'time_zone', n.time_zone, 'missed', n.missed,
          'max_attempts', n.max_attempts, 'pause_after', n.pause_after, 'priority', n.priority,
-         'search_path', n.search_path, 'keep_runs', n.keep_runs, 'notices', n.notices)
+         'search_path', n.search_path, 'keep_runs', n.keep_runs, 'notices', n.notices,
+         'resources', n.resources, 'when_held', n.when_held, 'shares_table', n.shares_table,
+         'max_running', n.max_running)
        || (SELECT pg_catalog.jsonb_object_agg(v.name, extract(epoch FROM v.value)::float8)
              FROM (VALUES ('max_lateness', n.max_lateness), ('jitter', n.jitter), ('timeout', n.timeout),
                           ('backoff', n.backoff), ('backoff_max', n.backoff_max), ('resume_after', n.resume_after),

@@ -40,6 +40,7 @@ pub mod edge;
 pub use edge::migrate::run as migrate;
 pub use error::{Error, ErrorKind, Result};
 pub use kind::Registry;
+pub use protocol::operate::OneOff;
 
 impl Registry {
     /// Knows the built-in kinds, and nothing locally: no secrets, hosts, storages or commands.
@@ -53,6 +54,7 @@ impl Registry {
         let mut registry = Registry::new();
         registry
             .know(kind::Names::of(outside.names()))
+            .add(kinds::fan_out::FanOut)
             .add(kinds::purge::Purge)
             .add(kinds::references::References)
             .add(kinds::reset::Reset)

@@ -26,6 +26,7 @@ use crate::{
     protocol::{
         connect::Connector,
         fence::{Batch, Commits, FencedTransaction, Held},
+        resource::{Taken, Wanted},
         run::{Mode, Stop},
         schedule::Schedule,
         watch::Watcher,
@@ -310,8 +311,12 @@ impl RunContext {
         self.held.note_progress(&progress).await
     }
 
-    /// Takes a resource for the time of `work`, exclusively; waits for it up to `patience`, trying again and again.
-    /// Whatever becomes of this replica, the resource is free again with its session.
+    /// Takes a resource for the time of `work`, for itself alone or shared (a bare name: for itself); waits for it up to
+    /// `patience`, trying again and again. Whatever becomes of this replica, the resource is free again with its session.
+    ///
+    /// One that the job names already, and so holds from its claim on, is taken once more: that succeeds at once, and
+    /// wanting for itself alone what the job shares waits for the others who share it. Whoever takes several, one within
+    /// the other, does so in the same order everywhere, or two runs wait for one another until their patience ends.
     ///
     /// # Errors
     /// [`Stop::Failed`] if another held it all the time, and in a worker; otherwise those of `work`.
@@ -320,24 +325,23 @@ impl RunContext {
     /// As [`RunContext::query`].
     pub async fn with_resource<T>(
         &mut self,
-        name: &str,
+        wanted: impl Into<Wanted>,
         patience: Duration,
         work: impl AsyncFnOnce(&mut RunContext) -> Result<T, Stop>,
     ) -> Result<T, Stop> {
         self.not_in_a_worker("take a resource")?;
+        let wanted = wanted.into();
         let deadline = Instant::now() + patience;
-        let resource = loop {
-            if let Some(resource) = self.held.take_resource(name).await? {
-                break resource;
-            }
+        while let Taken::Held { behind, .. } = self.held.take_resource(&wanted).await? {
             if Instant::now() >= deadline {
-                let message = format!("resource {name} was held by another for all of {patience:?}");
+                let message =
+                    format!("resource {wanted} was held by another for all of {patience:?}: {behind}");
                 return Err(Stop::Failed(Error::new(ErrorKind::Refused, message)));
             }
             self.rest(Duration::from_millis(fastrand::u64(100..300))).await?;
-        };
+        }
         let done = work(self).await;
-        self.held.give_resource(resource).await?;
+        self.held.give_resource(&wanted).await?;
         done
     }
 

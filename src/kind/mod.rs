@@ -17,6 +17,7 @@ pub mod inputs;
 pub mod interval;
 pub mod pace;
 pub mod sql;
+pub mod trampoline;
 pub mod vacuum;
 
 pub use context::{Options, RunContext};
@@ -29,4 +30,5 @@ pub use watch::Watch;
 pub use workers::{PartWork, Worked};
 
 pub use crate::protocol::fence::{Batch, Commits, FencedTransaction, Undone};
+pub use crate::protocol::resource::Wanted;
 pub use crate::protocol::run::{Mode, Stop, StopReason};

@@ -2,6 +2,7 @@
 
 #[cfg(feature = "command")]
 pub mod command;
+pub mod fan_out;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod purge;

@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::{
     connect::Connector,
     fence::{Held, contention},
+    resource::Wanted,
     run::Mode,
     session::{RunSession, Settings},
     worker::{Part, Terms},
@@ -170,7 +171,8 @@ pub(crate) async fn claim(
         workers: terms,
     };
     let parts = inherited(row.get("parts"));
-    Ok(Claimed::Won(Box::new(Held::new(claim, session, parts))))
+    let resources = Wanted::list(&row.get("resources"));
+    Ok(Claimed::Won(Box::new(Held::new(claim, session, parts, resources))))
 }
 
 /// The cursors of the parts, which the database gives as `{"0": …, "1": …}`.

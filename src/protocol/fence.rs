@@ -24,6 +24,7 @@ use tokio_postgres::{
 use super::{
     claim::Claim,
     connect::Canceler,
+    resource::Wanted,
     run::{Stop, StopReason},
     session::{RunSession, STATEMENT_TIMEOUT},
     worker::{CancelOnDrop, Part},
@@ -87,8 +88,8 @@ pub(crate) struct Held {
     pub(super) parts: BTreeMap<i32, Part>,
     /// Of a worker's.
     pub(super) cancel: Option<CancelOnDrop>,
-    /// Names of the resources that the run holds, in the order of taking.
-    pub(super) resources: Vec<String>,
+    /// The resources that the run holds, in the order of taking; a worker has none.
+    pub(super) resources: Vec<Wanted>,
     pub(super) state: Transaction,
     /// Whether its batches wait for the disk.
     pub(crate) commits: Commits,
@@ -107,7 +108,12 @@ pub(super) enum Transaction {
 
 impl Held {
     /// The run's own, with the parts that it inherits.
-    pub(crate) fn new(claim: Claim, session: RunSession, mut parts: BTreeMap<i32, Part>) -> Self {
+    pub(crate) fn new(
+        claim: Claim,
+        session: RunSession,
+        mut parts: BTreeMap<i32, Part>,
+        resources: Vec<Wanted>,
+    ) -> Self {
         let Part { cursor, seq } = parts.remove(&OWN_PART).unwrap_or_default();
         Held {
             claim,
@@ -117,7 +123,7 @@ impl Held {
             seq,
             parts,
             cancel: None,
-            resources: Vec::new(),
+            resources,
             state: Transaction::None,
             commits: Commits::Durable,
         }
@@ -130,7 +136,12 @@ impl Held {
         commits: Commits,
         cancel: CancelOnDrop,
     ) -> Self {
-        Held { commits, cancel: Some(cancel), ..Held::new(claim, session, BTreeMap::new()) }
+        Held { commits, cancel: Some(cancel), ..Held::new(claim, session, BTreeMap::new(), Vec::new()) }
+    }
+
+    /// Whether it holds anything that others may wait for.
+    pub(crate) fn holds_resources(&self) -> bool {
+        !self.resources.is_empty()
     }
 
     pub(crate) fn claim(&self) -> &Claim {

@@ -102,6 +102,8 @@ pub(crate) async fn finish(
 ) -> Result<Recorded> {
     failpoint!("finish.before");
     let retry_after = next.retry_after.as_secs_f64();
+    // A job that was not planned when it was read may have been planned since, and not by us.
+    let planned_from = basis.planned.then_some(&basis.schedule.text);
     let answer = client
         .query_one(
             statements::FINISH,
@@ -114,7 +116,7 @@ pub(crate) async fn finish(
                 &settlement.report,
                 &claim.batches,
                 &retry_after,
-                &basis.schedule.text,
+                &planned_from,
                 &basis.schedule.time_zone,
                 &next.scheduled_at,
                 &next.due_at,

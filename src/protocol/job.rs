@@ -87,6 +87,8 @@ pub(crate) struct Job {
     pub(crate) origin: Option<Origin>,
     pub(crate) attempt: i32,
     pub(crate) priority: i32,
+    /// Of one-offs: how many of those with the same origin run or go before. Jobs of their own: 0.
+    pub(crate) turn: i64,
     pub(crate) run_options: Value,
     pub(crate) run_inputs: Value,
     pub(crate) inputs: Value,
@@ -133,6 +135,7 @@ impl Job {
             origin: row.get::<_, Option<&str>>("origin").map(Origin::parse),
             attempt: row.get("attempt"),
             priority: row.get("priority"),
+            turn: row.get("turn"),
             run_options: row.get("run_options"),
             run_inputs: row.get("run_inputs"),
             inputs: row.get("inputs"),

@@ -137,11 +137,6 @@ impl RunSession {
     pub(crate) async fn try_lock(&mut self, class: i32, id: i32) -> Result<bool> {
         Ok(self.one(statements::TRY_LOCK, &[&class, &id]).await?.get(0))
     }
-
-    /// Gives an advisory lock back.
-    pub(crate) async fn unlock(&mut self, class: i32, id: i32) -> Result<bool> {
-        Ok(self.one(statements::UNLOCK, &[&class, &id]).await?.get(0))
-    }
 }
 
 /// Compares what is in force with what was asked for. On a Unix socket the TCP settings read as 0, rightly.

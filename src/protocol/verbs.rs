@@ -44,6 +44,7 @@ verbs! {
     PLAN = "plan", "Tell what a job would do, without doing it";
     WATCH = "watch", "Watch what runs: progress, speed, time left";
     RUN_NOW = "run-now" ("run_now"), "Make a job due at once, for a replica to run";
+    SUBMIT = "submit" ("submit"), "Run a manual job once with inputs of its own, as soon as a place is free";
     PAUSE = "pause" ("pause"), "Keep a job from starting, and stop its run at the batch border";
     RESUME = "resume" ("resume"), "End a pause";
     PAUSE_ALL = "pause-all" ("pause_all"), "Halt everything destructive, everywhere, now";
@@ -56,6 +57,8 @@ verbs! {
     UNHOLD = "unhold" ("unhold"), "Lift a hold";
     ADOPT = "adopt" ("adopt"), "Say that this restored or cloned database shall be maintained";
     NOTICES = "notices", "List the notices and whether they arrived; test a channel, or switch it on";
+    LOCKS = "locks", "List the resources: who holds which, who waits, since when";
+    EXEC = "exec", "Run a command while it holds resources";
     KINDS = "kinds", "List the kinds of work, or explain one";
     DOCTOR = "doctor", "Check everything that Sexton depends on";
     COMPLETIONS = "completions", "Print completions for a shell";

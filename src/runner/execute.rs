@@ -167,15 +167,26 @@ async fn end(
     settlement: &Settlement,
     come_back: ComeBack,
 ) -> Result<Recorded> {
+    let holds = held.holds_resources();
     let (claim, session, state) = held.into_parts();
     let settled = async {
         if state == SessionState::Fit {
-            return settle(job, session.client(), claim, settlement, come_back).await;
+            let job_id = claim.job_id;
+            let recorded = settle(job, session.client(), claim, settlement, come_back).await;
+            if holds && recorded.is_ok() {
+                // The session is closed in a moment, and they are free then too; but nobody would be told.
+                let _ = session.client().query_one(statements::GIVE_ALL, &[]).await;
+            }
+            prune(session.client(), job_id).await;
+            return recorded;
         }
         give_up(session).await;
         let name = format!("sexton/settle/{}", claim.job_name);
         let fresh = shared.connector.open(&name, &[]).await?;
-        settle(job, &fresh.client, claim, settlement, come_back).await
+        let job_id = claim.job_id;
+        let recorded = settle(job, &fresh.client, claim, settlement, come_back).await;
+        prune(&fresh.client, job_id).await;
+        recorded
     };
     tokio::time::timeout(SETTLE_TIMEOUT, settled)
         .await
@@ -203,12 +214,14 @@ async fn settle(
     if settlement.again == Again::AtOnce {
         next.retry_after = Duration::ZERO;
     }
-    let recorded = finish::finish(client, claim, settlement, &basis, &next).await?;
-    // History is bounded as it grows; should this fail, the next run's will do it.
+    finish::finish(client, claim, settlement, &basis, &next).await
+}
+
+/// History is bounded as it grows; should this fail, the next run's will do it.
+async fn prune(client: &Client, job_id: i64) {
     if let Err(error) = client.query_one(statements::PRUNE, &[&job_id]).await {
         tracing::debug!(%error, "prune.failed");
     }
-    Ok(recorded)
 }
 
 /// Ends what the server may still be doing for a session in doubt, and the session.

@@ -74,8 +74,9 @@ pub(crate) fn plan(snapshot: Snapshot, circumstances: &Circumstances<'_>, rng: &
         }
     }
     rng.shuffle(&mut claims);
-    // Stable, so equal priorities stay shuffled. Recovery first: those have waited already.
-    claims.sort_by_key(|job| (job.need != Need::Recover, -i64::from(job.priority)));
+    // Stable, so what is equal stays shuffled. Recovery first: those have waited already. The one-offs of those who have
+    // the fewest on their way come before others' next ones.
+    claims.sort_by_key(|job| (job.need != Need::Recover, -i64::from(job.priority), job.turn));
     let poll = Duration::from_millis(rng.u64(POLL.0..=POLL.1));
     let sleep = if !decisions.is_empty() {
         Duration::ZERO

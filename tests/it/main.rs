@@ -46,6 +46,18 @@ mod protocol_outcomes;
 // Whatever happens to a holder or to the server, the job goes on, and effects are what was recorded.
 mod protocol_liveness;
 
+// Resources: who waits for whom, who is free at once, and that crossed jobs never deadlock.
+mod resources;
+
+// One-offs: in the caller's transaction, one for each key, so many at a time, and gone when they are done.
+mod submit;
+
+// Rows of a query as one-offs: each once, whatever crashes, and no source starves another.
+mod fan_out;
+
+// `sexton exec`, `sexton submit` and `sexton locks` as processes.
+mod exec;
+
 // Hooks, `sexton::testing`, resources, what a run is told.
 mod protocol_embedding;
 

@@ -22,6 +22,8 @@ pub enum Exit {
     Refused,
     /// 4: the database could not be reached.
     Unreachable,
+    /// That of the command which ran.
+    Of(u8),
 }
 
 impl From<ErrorKind> for Exit {
@@ -47,6 +49,7 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::Refused => 3,
             Exit::Unreachable => 4,
+            Exit::Of(code) => code,
         })
     }
 }

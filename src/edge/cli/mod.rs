@@ -7,12 +7,14 @@
 mod board;
 mod demo;
 mod doctor;
+mod exec;
 mod exit;
 mod file;
 mod format;
 mod global;
 mod jobs;
 mod kinds;
+mod locks;
 mod narrow;
 mod next;
 mod notices;
@@ -26,6 +28,7 @@ mod schema;
 mod shell;
 mod show;
 mod steer;
+mod submit;
 mod watch;
 
 use clap::{Parser, Subcommand};
@@ -84,6 +87,8 @@ enum Command {
     Watch(watch::WatchArgs),
     #[command(about = verbs::RUN_NOW.help, after_help = "Example: sexton run-now audit-logs --dry-run\n         sexton run-now erase-tenant --input tenant=42")]
     RunNow(narrow::RunNowArgs),
+    #[command(about = verbs::SUBMIT.help, after_help = "Example: sexton submit erase-tenant --input tenant=42 --key tenant-42")]
+    Submit(submit::SubmitArgs),
     #[command(about = verbs::PAUSE.help, after_help = "Example: sexton pause audit-logs --reason \"incident 42\" --until 2h")]
     Pause(steer::PauseArgs),
     #[command(about = verbs::RESUME.help, after_help = "Example: sexton resume audit-logs")]
@@ -108,6 +113,11 @@ enum Command {
     Adopt,
     #[command(about = verbs::NOTICES.help, after_help = "Example: sexton notices --failed\n         sexton notices test mail:ops@example.org --config local.toml\n         sexton notices on webhook:cdn")]
     Notices(notices::NoticesArgs),
+    #[command(about = verbs::LOCKS.help, after_help = "Example: sexton locks app:42")]
+    Locks(locks::LocksArgs),
+    #[command(about = verbs::EXEC.help, after_help = "Example: sexton exec --lock app:42 --lock backup --shared --wait 10m -- ./update.sh 42\n\n\
+        Exit codes: the command's own, 128 and the signal that ended it; 3 if a resource is held, 4 if the session was lost.")]
+    Exec(exec::ExecArgs),
     #[command(about = verbs::KINDS.help, after_help = "Example: sexton kinds purge")]
     Kinds(kinds::KindsArgs),
     #[command(about = verbs::DOCTOR.help, after_help = "Example: sexton doctor --json | jq '.[] | select(.verdict != \"ok\")'")]
@@ -182,6 +192,9 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit> {
         Command::Plan(args) => plan::plan(context, &args).await,
         Command::Watch(args) => watch::watch(context, &args).await,
         Command::RunNow(args) => narrow::run_now(context, &args).await,
+        Command::Submit(args) => submit::submit(context, &args).await,
+        Command::Locks(args) => locks::list(context, &args).await,
+        Command::Exec(args) => exec::exec(context, &args).await,
         Command::Pause(args) => steer::pause(context, &args).await,
         Command::Resume(args) => steer::resume(context, &args).await,
         Command::PauseAll(args) => steer::pause_all(context, &args).await,

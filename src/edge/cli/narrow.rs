@@ -56,20 +56,24 @@ impl Narrow {
 
     /// The inputs as `sexton.run_now` takes them.
     pub(super) fn inputs_json(&self) -> Result<Value> {
-        let mut inputs = Map::new();
-        for input in &self.inputs {
-            let Some((name, value)) = input.split_once('=') else {
-                return Err(Error::invalid(format!("\"{input}\" has no value"))
-                    .about("--input")
-                    .with_remedy("Write NAME=VALUE, such as `--input tenant=42`."));
-            };
-            let scalar = serde_json::from_str(value)
-                .ok()
-                .filter(|value: &Value| !value.is_object() && !value.is_array());
-            inputs.insert(name.to_owned(), scalar.unwrap_or_else(|| value.into()));
-        }
-        Ok(Value::Object(inputs))
+        read_inputs(&self.inputs)
     }
+}
+
+/// The inputs that were given as `NAME=VALUE`.
+pub(super) fn read_inputs(given: &[String]) -> Result<Value> {
+    let mut inputs = Map::new();
+    for input in given {
+        let Some((name, value)) = input.split_once('=') else {
+            return Err(Error::invalid(format!("\"{input}\" has no value"))
+                .about("--input")
+                .with_remedy("Write NAME=VALUE, such as `--input tenant=42`."));
+        };
+        let scalar =
+            serde_json::from_str(value).ok().filter(|value: &Value| !value.is_object() && !value.is_array());
+        inputs.insert(name.to_owned(), scalar.unwrap_or_else(|| value.into()));
+    }
+    Ok(Value::Object(inputs))
 }
 
 /// What `run-now` takes.

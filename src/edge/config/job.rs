@@ -288,6 +288,9 @@ pub(super) fn read(key: &Key, node: &Node) -> Result<Json, String> {
         {
             Ok(node.json())
         }
+        (Takes::Resources, Value::Array(items)) => {
+            items.iter().map(resource).collect::<Result<_, _>>().map(Json::Array)
+        }
         (takes, value) => Err(format!("takes {}, not {}", describe(takes), value.what())),
     }
 }
@@ -298,10 +301,35 @@ fn describe(takes: Takes) -> &'static str {
         Takes::Duration(_) => "a duration such as \"6 hours\", or a whole number of seconds",
         Takes::Whole => "a whole number",
         Takes::Boolean => "true or false",
+        Takes::Resources => "a list such as [\"app:42\", { name = \"backup\", shared = true }]",
         Takes::Inputs => "a table of names and types, such as { tenant = \"bigint\" }",
         Takes::Notices => {
             "an array of tables, such as [{ to = \"mail:ops@example.org\", on = [\"failed\"] }]"
         }
+    }
+}
+
+/// A resource in the form that the table keeps: a name, or an object if it is shared.
+fn resource(node: &Node) -> Result<Json, String> {
+    const SHAPE: &str = "a resource is a name, or a table { name = \"backup\", shared = true }";
+    match &node.value {
+        Value::Text(name) if !name.trim().is_empty() => Ok(node.json()),
+        Value::Table(table) => {
+            let odd = table.keys().find(|key| !["name", "shared"].contains(&key.as_str()));
+            let name = table.get("name").map(|(_, node)| &node.value);
+            let shared = table.get("shared").map(|(_, node)| &node.value);
+            match (odd, name, shared) {
+                (None, Some(Value::Text(name)), None | Some(Value::Boolean(false))) => {
+                    Ok(name.as_str().into())
+                }
+                (None, Some(Value::Text(name)), Some(Value::Boolean(true))) => {
+                    Ok(serde_json::json!({ "name": name, "shared": true }))
+                }
+                (Some(odd), ..) => Err(format!("unknown key `{odd}`: {SHAPE}")),
+                _ => Err(SHAPE.to_owned()),
+            }
+        }
+        _ => Err(SHAPE.to_owned()),
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) enum Takes {
     Inputs,
     /// Who hears of what: an array of tables.
     Notices,
+    /// A list of resources: names, or tables with `name` and `shared`.
+    Resources,
 }
 
 /// The least that a duration may be.
@@ -58,6 +60,10 @@ pub(super) const COLUMNS: &[Key] = &[
     key("run_as", Takes::Text, ""),
     key("database", Takes::Text, ""),
     key("inputs", Takes::Inputs, "{}"),
+    key("resources", Takes::Resources, "[]"),
+    key("when_held", Takes::Text, "\"wait\""),
+    key("shares_table", Takes::Boolean, "false"),
+    key("max_running", Takes::Whole, "4"),
 ];
 
 /// The key that is no column: it arms what is applied.

@@ -95,6 +95,26 @@ fn a_file_becomes_columns() {
 }
 
 #[test]
+fn resources_are_names_or_tables() {
+    let with = |resources: &str| {
+        read(&[("a.toml", &GOOD.replacen("armed", &format!("resources = {resources}\narmed"), 1))])
+    };
+    let config =
+        with(r#"["app:42", { name = "backup", shared = true }, { name = "x" }]"#).expect("it is good");
+    let wanted = serde_json::json!(["app:42", {"name": "backup", "shared": true}, "x"]);
+    assert_eq!(config.jobs()[0].columns()["resources"], wanted);
+    for (wrong, label) in [
+        (r#""app:42""#, "takes a list such as"),
+        ("[7]", "a resource is a name, or a table"),
+        (r#"[{ name = "a", share = true }]"#, "unknown key `share`"),
+        (r#"[{ shared = true }]"#, "a resource is a name, or a table"),
+    ] {
+        let problems = with(wrong).expect_err("it is wrong").to_string();
+        assert!(problems.contains(label) && problems.contains("a.toml"), "{problems}");
+    }
+}
+
+#[test]
 fn later_files_are_laid_over_earlier_ones_key_by_key() {
     let over = "[jobs.audit-logs.sweep]\nretention = \"90 days\"\n[defaults]\nbackoff = \"1m\"\n";
     let config = read(&[("base.toml", GOOD), ("prod.toml", over)]).expect("it is good");
@@ -118,6 +138,10 @@ fn later_files_are_laid_over_earlier_ones_key_by_key() {
     priority = 0                             # default
     notices = []                             # default
     inputs = {}                              # default
+    resources = []                           # default
+    when_held = "wait"                       # default
+    shares_table = false                     # default
+    max_running = 4                          # default
     armed = true                             # base.toml:8
 
     [jobs.audit-logs.sweep]

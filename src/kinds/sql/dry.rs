@@ -6,11 +6,11 @@
 
 use serde_json::Value;
 
-use super::{
-    params::Params,
+use super::params::Params;
+use crate::kind::{
+    Report, RunContext, Stop, Stopped,
     trampoline::{Trampoline, explain},
 };
-use crate::kind::{Report, RunContext, Stop, Stopped};
 
 /// Reports what the statement would do.
 ///
@@ -24,7 +24,7 @@ pub async fn run(context: &mut RunContext, params: &Params, trampoline: &Trampol
     if !params.can_be_planned() {
         return Ok(report.with("not_tried", "the planner has no estimate for such a statement"));
     }
-    let looked = look(context, params, trampoline).await.map_err(explain);
+    let looked = look(context, params, trampoline).await.map_err(|stop| explain(stop, super::PARAM));
     // Takes the transaction back, and asks whether the run may go on.
     if looked.is_ok() {
         context.ping().await?;
@@ -49,7 +49,7 @@ async fn look(context: &mut RunContext, params: &Params, trampoline: &Trampoline
 
     let mut watch = context.watch();
     let mut transaction = context.begin().await?;
-    trampoline.install(&mut transaction, params).await?;
+    trampoline.install(&mut transaction, params.timeouts()).await?;
     transaction.execute(SQL_READ_ONLY, &[]).await?;
     let plan = trampoline.explain(&mut transaction).await?;
     if let Some(estimate) = written(&plan) {

@@ -5,10 +5,9 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Map;
 
-use super::trampoline::Answer;
 use crate::{
     Error, ErrorKind,
-    kind::{ParamError, Stop},
+    kind::{ParamError, Stop, trampoline::Answer},
 };
 
 /// How many rows are expected: "no rows", "rows", or bounds.

@@ -7,23 +7,24 @@
 mod dry;
 mod expect;
 mod params;
-mod trampoline;
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use self::{
-    params::{Params, Repeat},
-    trampoline::{Answer, Trampoline},
+use self::params::{Params, Repeat};
+use crate::kind::{
+    Description, Kind, Mode, Nature, ParamError, Report, Rights, RunContext, Stop, Stopped,
+    trampoline::{self, Answer, Trampoline},
 };
-use crate::kind::{Description, Kind, Mode, Nature, ParamError, Report, Rights, RunContext, Stop, Stopped};
 
 /// See the module.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Statement;
 
+/// The parameter that the statement stands in.
+const PARAM: &str = "statement";
 /// How often in a row a statement may meet contention before the run fails.
 const PATIENCE: u32 = 10;
 
@@ -61,7 +62,11 @@ impl Kind for Statement {
     }
 
     async fn run(&self, context: &mut RunContext, params: Params) -> Result<Report, Stop> {
-        let trampoline = Trampoline::prepare(context, &params).await?;
+        let trampoline = Trampoline::prepare(context, PARAM, &params.statement).await?;
+        if trampoline.gives_rows() && params.repeats_a_with() {
+            let reason = "params.statement: a statement that is repeated must tell what it affects";
+            return Err(Stop::refused(reason, "end it with the UPDATE or DELETE itself, without RETURNING"));
+        }
         if context.mode() == Mode::Dry {
             return dry::run(context, &params, &trampoline).await;
         }
@@ -121,7 +126,7 @@ async fn patiently(
             Ok(answer) => return Ok((answer, begun.elapsed())),
             // After a failure under another role the session is not to be trusted again: a new attempt gets a new one.
             Err(stop) if tries < PATIENCE && !trampoline.is_foreign() && is_contention(&stop) => tries += 1,
-            Err(stop) => return Err(trampoline::explain(stop)),
+            Err(stop) => return Err(trampoline::explain(stop, PARAM)),
         }
         context.rest(Duration::from_millis(200)).await?;
     }
@@ -135,7 +140,7 @@ async fn execute(
 ) -> Result<Answer, Stop> {
     let mut watch = context.watch();
     let mut transaction = context.begin().await?;
-    trampoline.install(&mut transaction, params).await?;
+    trampoline.install(&mut transaction, params.timeouts()).await?;
     let answer = watch.over(trampoline.call(&mut transaction, params.keep_rows)).await??;
     trampoline.discard(&mut transaction).await?;
     if let Some(expect) = &params.expect {

@@ -7,6 +7,7 @@
 mod notices;
 mod refused;
 mod rows;
+mod submit;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -23,7 +24,10 @@ use crate::{
 };
 
 pub use notices::{ChannelRow, NoticeRow};
-pub use rows::{DueRow, HoldRow, JobDefinition, JobRow, RequestedRow, RunRow, RunningRow, ScheduleRow};
+pub use rows::{
+    DueRow, HoldRow, JobDefinition, JobRow, RequestedRow, ResourceRow, RunRow, RunningRow, ScheduleRow,
+};
+pub use submit::OneOff;
 
 /// A session of a person.
 pub struct Operator {

@@ -30,6 +30,30 @@ macro_rules! rows {
 pub(super) use rows;
 
 rows! {
+    /// A resource that is held, or that a job waits for.
+    pub struct ResourceRow {
+        /// Its name.
+        name: String,
+        /// Whether others may hold it at the same time.
+        shared: bool,
+        /// Whether this is one who waits.
+        waits: bool,
+        /// The backend that holds it.
+        backend_pid: Option<i32>,
+        /// The job whose run holds it, or that waits.
+        job: Option<String>,
+        /// The replica that does, or the session where it is no run.
+        holder: Option<String>,
+        /// Since when.
+        since: Option<Timestamp>,
+        /// The run.
+        run_id: Option<Uuid>,
+        /// For whom it waits.
+        behind: Option<String>,
+        /// The database's clock.
+        now: Timestamp,
+    }
+
     /// A job as the view `sexton.jobs` shows it.
     pub struct JobRow {
         /// Its name.
@@ -146,6 +170,14 @@ rows! {
         keep_runs_for: Option<String>,
         /// Who hears of what.
         notices: Value,
+        /// Resources that its runs hold.
+        resources: Value,
+        /// What becomes of an occurrence while another holds one: `wait` or `skip`.
+        when_held: String,
+        /// Whether it may run beside other jobs on its table.
+        shares_table: bool,
+        /// How many of its one-offs may run at a time.
+        max_running: i32,
         /// Since when it is paused.
         paused_at: Option<Timestamp>,
         /// By whom.

@@ -82,6 +82,7 @@ fn job(id: i64, need: Need) -> Job {
         origin: Some(Origin::Schedule),
         attempt: 0,
         priority: 0,
+        turn: 0,
         run_options: json!({}),
         run_inputs: json!({}),
         inputs: json!({}),

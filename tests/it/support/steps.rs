@@ -28,6 +28,9 @@ pub struct Params {
     transaction: bool,
     come_back: bool,
     label: Option<String>,
+    /// Not used: but a job that names a table is one on that table.
+    #[serde(rename = "table")]
+    _table: Option<String>,
 }
 
 impl Default for Params {
@@ -43,6 +46,7 @@ impl Default for Params {
             transaction: false,
             come_back: false,
             label: None,
+            _table: None,
         }
     }
 }

@@ -1,20 +1,21 @@
-//! The statement's way to the server: in a function with the rights of its role.
+//! An author's statement on its way to the server: in a function with the rights of the job's role.
 //!
 //! What is easy to get wrong: `SET ROLE` is no sandbox, since the statement may `RESET ROLE` (measured on the prototype).
 //! The function belongs to the role, is SECURITY DEFINER, and stands in the session's own temporary schema, so that
 //! nobody else can replace it; it is made anew for each execution, since the statement itself could.
 
+use std::time::Duration;
+
 use serde_json::Value;
 use tokio_postgres::Row;
 
-use super::params::Params;
+use super::{
+    FencedTransaction, RunContext, Stop,
+    inputs::{self, Piece},
+    sql::{Quoted, is_about_the_text},
+};
 use crate::{
-    Error,
-    kind::{
-        FencedTransaction, RunContext, Stop,
-        inputs::{self, Piece},
-        sql::{Quoted, is_about_the_text},
-    },
+    error::{Error, ErrorKind},
     statements,
 };
 
@@ -36,11 +37,21 @@ pub struct Answer {
     pub kept: Value,
 }
 
+/// A column that a statement gives.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// Its type, as SQL names it.
+    pub type_name: Quoted,
+}
+
 /// A statement that the server has parsed, the values of its inputs, and the role that it runs as.
 pub struct Trampoline {
+    param: &'static str,
     text: String,
     inputs: Vec<Option<String>>,
-    columns: usize,
+    columns: Vec<Column>,
     role: String,
     /// `SET LOCAL ROLE …`, where that is not the session's own.
     become_role: Option<String>,
@@ -54,22 +65,42 @@ impl Trampoline {
     ///
     /// # Cancel safety
     /// As [`RunContext::query`].
-    pub async fn prepare(context: &mut RunContext, params: &Params) -> Result<Self, Stop> {
+    pub async fn prepare(
+        context: &mut RunContext,
+        param: &'static str,
+        statement: &str,
+    ) -> Result<Self, Stop> {
         let (role, become_role) = rights(context).await?;
-        let (text, inputs) = bound(context, &params.statement)?;
+        let (text, inputs) = bound(context, param, statement)?;
         let described = match context.describe(&text).await {
             Err(Stop::Failed(error)) if is_about_the_text(&error) => {
                 let hint = error.remedy().map(str::to_owned).unwrap_or_else(|| "edit the job".to_owned());
-                return Err(Stop::refused(format!("params.statement: {error}"), hint));
+                return Err(Stop::refused(format!("params.{param}: {error}"), hint));
             }
-            answer => answer.map_err(explain)?,
+            answer => answer.map_err(|stop| explain(stop, param))?,
         };
-        let columns = described.columns().len();
-        if columns > 0 && params.repeats_a_with() {
-            let reason = "params.statement: a statement that is repeated must tell what it affects";
-            return Err(Stop::refused(reason, "end it with the UPDATE or DELETE itself, without RETURNING"));
-        }
-        Ok(Trampoline { text, inputs, columns, role, become_role })
+        let column = |column: &tokio_postgres::Column| {
+            let [schema, name] = [column.type_().schema(), column.type_().name()].map(Quoted::name);
+            let type_name = Quoted::by_server(format!("{}.{}", schema.as_str(), name.as_str()));
+            Column { name: column.name().to_owned(), type_name }
+        };
+        let columns = described.columns().iter().map(column).collect();
+        Ok(Trampoline { param, text, inputs, columns, role, become_role })
+    }
+
+    /// Its text, with its inputs as elements of the one array `$1`.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// How many inputs that array has.
+    pub fn inputs(&self) -> usize {
+        self.inputs.len()
+    }
+
+    /// What it gives.
+    pub fn columns(&self) -> &[Column] {
+        &self.columns
     }
 
     /// The role that the statement runs as.
@@ -84,10 +115,10 @@ impl Trampoline {
 
     /// Whether the statement gives rows.
     pub fn gives_rows(&self) -> bool {
-        self.columns > 0
+        !self.columns.is_empty()
     }
 
-    /// Makes the function in this transaction, and sets how long the statement may take.
+    /// Makes the function in this transaction, and sets how long the statement may take, and wait for locks.
     ///
     /// # Errors
     /// [`Stop::Refused`] if the right to it is missing.
@@ -97,9 +128,9 @@ impl Trampoline {
     pub async fn install(
         &self,
         transaction: &mut FencedTransaction<'_>,
-        params: &Params,
+        timeouts: [Duration; 2],
     ) -> Result<(), Stop> {
-        let [statement, lock] = params.timeouts().map(|limit| limit.as_millis().max(1).to_string());
+        let [statement, lock] = timeouts.map(|limit| limit.as_millis().max(1).to_string());
         transaction.query(statements::SQL_LIMITS, &[&statement, &lock]).await?;
         if let Some(become_role) = &self.become_role {
             transaction.execute(become_role, &[]).await.map_err(|stop| self.missing_right(stop))?;
@@ -123,7 +154,7 @@ impl Trampoline {
     /// As [`FencedTransaction::execute`].
     pub async fn call(&self, transaction: &mut FencedTransaction<'_>, keep: u32) -> Result<Answer, Stop> {
         let keep = self.gives_rows().then(|| i32::try_from(keep).unwrap_or(i32::MAX));
-        self.call_text(transaction, &self.text, keep, WIDTH).await
+        self.call_text(transaction, &self.text, &[], keep, WIDTH).await
     }
 
     /// The planner's view of the statement, as the JSON of EXPLAIN; it is not executed.
@@ -135,19 +166,47 @@ impl Trampoline {
     /// As [`FencedTransaction::execute`].
     pub async fn explain(&self, transaction: &mut FencedTransaction<'_>) -> Result<Value, Stop> {
         let text = format!("EXPLAIN (FORMAT JSON) {}", self.text);
-        let answer = self.call_text(transaction, &text, Some(1), PLAN_WIDTH).await?;
+        let answer = self.call_text(transaction, &text, &[], Some(1), PLAN_WIDTH).await?;
         Ok(answer.kept.pointer("/0/QUERY PLAN/0/Plan").cloned().unwrap_or(Value::Null))
+    }
+
+    /// Executes a statement around it, with `more` behind its inputs; keeps at most that many rows.
+    ///
+    /// # Errors
+    /// Whatever the database reports; [`Stop::Refused`] for a row of more than a million characters.
+    ///
+    /// # Cancel safety
+    /// As [`FencedTransaction::execute`].
+    pub async fn call_around(
+        &self,
+        transaction: &mut FencedTransaction<'_>,
+        text: &str,
+        more: &[Option<String>],
+        most: u32,
+    ) -> Result<Vec<Value>, Stop> {
+        let keep = Some(i32::try_from(most).unwrap_or(i32::MAX));
+        let answer = self.call_text(transaction, text, more, keep, PLAN_WIDTH).await?;
+        let rows = answer.kept.as_array().cloned().unwrap_or_default();
+        if rows.iter().all(Value::is_object) {
+            return Ok(rows);
+        }
+        let reason = format!("params.{}: a row is longer than a million characters", self.param);
+        Err(Stop::refused(reason, "select no more columns than are wanted"))
     }
 
     async fn call_text(
         &self,
         transaction: &mut FencedTransaction<'_>,
         text: &str,
+        more: &[Option<String>],
         keep: Option<i32>,
         width: i32,
     ) -> Result<Answer, Stop> {
-        let rows = transaction.query(CALL, &[&text, &self.inputs, &keep, &width]).await?;
-        let row = rows.first().ok_or_else(|| Stop::Failed(Error::invalid("the function gave no answer")))?;
+        let inputs = [&self.inputs, more].concat();
+        let rows = transaction.query(CALL, &[&text, &inputs, &keep, &width]).await?;
+        let row = rows
+            .first()
+            .ok_or_else(|| Stop::Failed(Error::new(ErrorKind::Database, "the function gave no answer")))?;
         Ok(Answer { counted: row.get::<_, i64>(0).unsigned_abs(), kept: row.get(1) })
     }
 
@@ -227,10 +286,10 @@ async fn may_become(context: &mut RunContext, become_role: &str, remedy: String)
 }
 
 /// The statement with `:name` as an element of the one array that all inputs are bound in.
-fn bound(context: &RunContext, statement: &str) -> Result<(String, Vec<Option<String>>), Stop> {
+fn bound(context: &RunContext, param: &str, statement: &str) -> Result<(String, Vec<Option<String>>), Stop> {
     let pieces = inputs::cut(statement)
-        .map_err(|message| Stop::refused(format!("params.statement: {message}"), "edit the job"))?;
-    let declared = inputs::declared(context, "statement", &pieces)?;
+        .map_err(|message| Stop::refused(format!("params.{param}: {message}"), "edit the job"))?;
+    let declared = inputs::declared(context, param, &pieces)?;
     let position = |name: &str| declared.keys().position(|known| known == name).map_or(0, |at| at + 1);
     let mut text = String::new();
     for piece in &pieces {
@@ -246,14 +305,14 @@ fn bound(context: &RunContext, statement: &str) -> Result<(String, Vec<Option<St
 }
 
 /// Says what to do about errors that a statement of a job meets more often than others.
-pub fn explain(stop: Stop) -> Stop {
+pub fn explain(stop: Stop, param: &str) -> Stop {
     let Stop::Failed(error) = stop else { return stop };
     let remedy = match error.sqlstate() {
         Some("55P03") => "raise params.lock_timeout, or run it at a quieter time",
         Some("57014") => "raise params.statement_timeout, or let it do less at a time: repeat = true",
         Some("25001") => "see the kind upkeep for what cannot run in a transaction",
         Some("42501") => "grant the right to the job's run_as",
-        _ => return Stop::Failed(error.about("params.statement")),
+        _ => return Stop::Failed(error.about(format!("params.{param}"))),
     };
-    Stop::Failed(error.about("params.statement").with_remedy(remedy))
+    Stop::Failed(error.about(format!("params.{param}")).with_remedy(remedy))
 }
