@@ -57,6 +57,8 @@ impl Registry {
             .add(kinds::reset::Reset)
             .add(kinds::sql::Statement)
             .add(kinds::upkeep::Upkeep);
+        #[cfg(feature = "backup")]
+        registry.add(kinds::backup::Backup::new(outside.clone()));
         registry
     }
 }

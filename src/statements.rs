@@ -22,6 +22,9 @@ statements! {
     APPLY_LOCK = "apply_lock";
     ARM = "arm";
     ARM_APPLIED = "arm_applied";
+    BACKUP_MOMENT = "backup_moment";
+    BACKUP_QUERY_USES = "backup_query_uses";
+    BACKUP_TABLES = "backup_tables";
     CANCEL = "cancel";
     CHECK_INSTALLATION = "check_installation";
     CHECK_LIMITS = "check_limits";
@@ -93,6 +96,7 @@ statements! {
     PURGE_WAL = "purge_wal";
     READ_DEFINITIONS = "read_definitions";
     REJECT = "reject";
+    RELATION_COLUMNS = "relation_columns";
     REPLICA_KNOWS = "replica_knows";
     REPLICA_START = "replica_start";
     REQUESTED = "requested";
@@ -108,6 +112,7 @@ statements! {
     RUN_NOW = "run_now";
     RUN_SESSION_SETTINGS = "run_session_settings";
     SCAN = "scan";
+    SEARCH_PATH = "search_path";
     SERVER = "server";
     SKIP = "skip";
     SQL_DISCARD = "sql_discard";

@@ -7,6 +7,7 @@
 mod context;
 mod describe;
 mod need;
+mod reader;
 mod registry;
 mod report;
 mod unfenced;
@@ -19,6 +20,7 @@ pub mod vacuum;
 pub use context::{Options, RunContext};
 pub use describe::{Description, Nature, Param};
 pub use need::{Names, Need};
+pub use reader::Reader;
 pub use registry::{Kind, ParamError, Registered, Registry, Rights};
 pub use report::{ComeBack, Report, Stopped};
 pub use unfenced::{LockWait, Unfenced};

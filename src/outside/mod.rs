@@ -12,6 +12,10 @@ pub mod http;
 pub mod mail;
 pub mod secrets;
 pub mod storages;
+#[cfg(feature = "backup")]
+pub mod storage;
+#[cfg(feature = "backup")]
+pub mod backup;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -458,7 +458,8 @@ fn the_reference_has_every_key_with_its_default() {
         row(name);
     });
     for (section, keys) in local::outside::NAMED.iter().chain(local::outside::SINGLE) {
-        let part = reference.split(&format!("| Key of `[{section}")).last().expect("a table for each section");
+        let part =
+            reference.split(&format!("| Key of `[{section}")).last().expect("a table for each section");
         let table: Vec<&str> = part.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
         let named: Vec<&str> = table.iter().filter_map(|line| line.split('`').nth(1)).collect();
         assert_eq!(named, *keys, "[{section}] in docs/file.md");
