@@ -105,6 +105,9 @@ statements! {
     RESET_SESSION = "reset_session";
     RESET_TARGET = "reset_target";
     RESOURCE_LOCK = "resource_lock";
+    RESTORE_FOREIGN_KEYS = "restore_foreign_keys";
+    RESTORE_SEQUENCES = "restore_sequences";
+    RESTORE_TARGETS = "restore_targets";
     RESUME = "resume";
     RESUME_ALL = "resume_all";
     RUNNING = "running";

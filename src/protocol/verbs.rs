@@ -55,6 +55,7 @@ verbs! {
     HOLD = "hold" ("hold"), "Keep rows of a table from every purge, from its next batch on";
     UNHOLD = "unhold" ("unhold"), "Lift a hold";
     ADOPT = "adopt" ("adopt"), "Say that this restored or cloned database shall be maintained";
+    RESTORE = "restore", "List, verify and restore backups";
     KINDS = "kinds", "List the kinds of work, or explain one";
     DOCTOR = "doctor", "Check everything that Sexton depends on";
     COMPLETIONS = "completions", "Print completions for a shell";

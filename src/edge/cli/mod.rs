@@ -19,6 +19,7 @@ mod oneshot;
 mod output;
 mod plan;
 mod replica;
+mod restore;
 mod run;
 mod runs;
 mod schema;
@@ -105,6 +106,8 @@ enum Command {
     Unhold(steer::UnholdArgs),
     #[command(about = verbs::ADOPT.help, after_help = "Example: sexton adopt")]
     Adopt,
+    #[command(about = verbs::RESTORE.help, after_help = "Example: sexton restore --storage offsite --list\n         sexton restore --storage offsite latest --set users --into users_old")]
+    Restore(restore::RestoreArgs),
     #[command(about = verbs::KINDS.help, after_help = "Example: sexton kinds purge")]
     Kinds(kinds::KindsArgs),
     #[command(about = verbs::DOCTOR.help, after_help = "Example: sexton doctor --json | jq '.[] | select(.verdict != \"ok\")'")]
@@ -190,6 +193,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit> {
         Command::Hold(args) => steer::hold(context, &args).await,
         Command::Unhold(args) => steer::unhold(context, &args).await,
         Command::Adopt => steer::adopt(context).await,
+        Command::Restore(args) => restore::restore(context, &args).await,
         Command::Kinds(args) => kinds::list(context, &args),
         Command::Doctor(args) => doctor::doctor(context, &args).await,
         Command::Completions(args) => shell::completions(context, &args),

@@ -32,9 +32,7 @@ pub async fn export(
     let mut upload = storage.upload(&format!("{folder}/{object}"))?;
     let mut lines = Lines::new(source.format);
     if let Err(error) = pump(reader, source, &mut upload, &mut lines).await {
-        if let Err(aborted) = upload.abort().await {
-            tracing::debug!(error = %aborted, "upload.abort_failed");
-        }
+        upload.abort().await;
         return Err(error);
     }
     let written = upload.finish().await?;

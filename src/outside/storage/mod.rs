@@ -128,7 +128,7 @@ impl OpenStorage {
         match self.store.put_opts(&path, content.into().into(), options).await {
             Ok(_) => Ok(Put::Created),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::Present),
-            Err(error) => Err(failed(&self.name, &format!("cannot write {key}"), error)),
+            Err(error) => Err(failed(&self.name, &format!("cannot write {key}"), &error)),
         }
     }
 
@@ -145,13 +145,13 @@ impl OpenStorage {
         let found = match self.store.get(&path).await {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(failed(&self.name, &what, error)),
+            Err(error) => return Err(failed(&self.name, &what, &error)),
         };
         if found.meta.size > at_most {
             let message = format!("{key} has {} bytes, more than the {at_most} it may have", found.meta.size);
             return Err(Error::new(ErrorKind::Outside, message).about(format!("storage {}", self.name)));
         }
-        found.bytes().await.map(Some).map_err(|error| failed(&self.name, &what, error))
+        found.bytes().await.map(Some).map_err(|error| failed(&self.name, &what, &error))
     }
 
     /// Opens an object that [`OpenStorage::upload`] wrote, to read what was written to it.
@@ -163,7 +163,7 @@ impl OpenStorage {
     /// Safe.
     pub async fn open_object(&self, key: &str) -> Result<Content> {
         let found = self.store.get(&self.path(key)?).await;
-        let found = found.map_err(|error| failed(&self.name, &format!("cannot read {key}"), error))?;
+        let found = found.map_err(|error| failed(&self.name, &format!("cannot read {key}"), &error))?;
         Ok(Content::new(self.name.clone(), key.to_owned(), found.into_stream()))
     }
 
@@ -181,7 +181,7 @@ impl OpenStorage {
             .list(Some(&path))
             .try_collect()
             .await
-            .map_err(|error| failed(&self.name, &format!("cannot list {prefix}"), error))?;
+            .map_err(|error| failed(&self.name, &format!("cannot list {prefix}"), &error))?;
         let mut listed: Vec<Listed> = found
             .into_iter()
             .filter_map(|meta| {
@@ -205,7 +205,7 @@ impl OpenStorage {
         for key in keys {
             match self.store.delete(&self.path(key)?).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(failed(&self.name, &format!("cannot delete {key}"), error)),
+                Err(error) => return Err(failed(&self.name, &format!("cannot delete {key}"), &error)),
             }
         }
         Ok(())
@@ -235,10 +235,10 @@ impl OpenStorage {
         }
         let paths: Vec<_> = self.store.list(Some(&path)).map_ok(|meta| meta.location).boxed().collect().await;
         for path in paths {
-            let path = path.map_err(|error| failed(&self.name, &format!("cannot list {prefix}"), error))?;
+            let path = path.map_err(|error| failed(&self.name, &format!("cannot list {prefix}"), &error))?;
             match self.store.delete(&path).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(failed(&self.name, &format!("cannot delete {path}"), error)),
+                Err(error) => return Err(failed(&self.name, &format!("cannot delete {path}"), &error)),
             }
         }
         Ok(())
@@ -291,20 +291,21 @@ fn remove_folder(folder: &std::path::Path) -> std::io::Result<()> {
     }
 }
 
-/// What the client library reports, with what helps.
-fn failed(storage: &str, what: &str, error: object_store::Error) -> Error {
-    let remedy = match &error {
-        object_store::Error::PermissionDenied { .. } | object_store::Error::Unauthenticated { .. } => {
-            "check the storage's access_key and secret_key, and what they may do in the bucket"
+/// What the client library reports, with what helps. Its texts hold those of their causes, so the causes are left out.
+fn failed(storage: &str, what: &str, error: &(dyn std::error::Error + 'static)) -> Error {
+    let text = error.to_string();
+    let denied = ["403 Forbidden", "401 Unauthorized"].iter().any(|status| text.contains(status));
+    let remedy = match error.downcast_ref::<object_store::Error>() {
+        _ if denied => {
+            "check the storage's access_key_id and secret_access_key, and what they may do in the bucket"
         }
-        object_store::Error::NotFound { .. } => "check that the bucket and the object are there",
-        object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. } => {
+        Some(object_store::Error::NotFound { .. }) => "check that the bucket and the object are there",
+        Some(object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. }) => {
             "the storage must take a write on condition that nothing is there (If-None-Match)"
         }
         _ => "see whether the storage can be reached from here and has room",
     };
-    Error::new(ErrorKind::Outside, what)
+    Error::new(ErrorKind::Outside, format!("{what}: {text}"))
         .about(format!("storage {storage}"))
         .with_remedy(remedy)
-        .caused_by(error)
 }

@@ -16,8 +16,8 @@ use futures_util::{StreamExt, stream::BoxStream};
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader, ReadBuf};
 use tokio_util::io::StreamReader;
 
-use super::Digest;
-use crate::error::{Error, ErrorKind, Result};
+use super::{Digest, failed};
+use crate::error::{Error, Result};
 
 /// How much is unpacked at a time.
 const CHUNK_BYTES: usize = 128 << 10;
@@ -81,9 +81,7 @@ impl Content {
     }
 
     fn failed(&self, error: io::Error) -> Error {
-        Error::new(ErrorKind::Outside, format!("cannot read {}", self.key))
-            .about(format!("storage {}", self.storage))
-            .caused_by(error)
+        failed(&self.storage, &format!("cannot read {}", self.key), &error)
     }
 }
 

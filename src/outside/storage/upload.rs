@@ -14,8 +14,8 @@ use async_compression::tokio::write::ZstdEncoder;
 use object_store::{ObjectStore, buffered::BufWriter, path::Path as StorePath};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::Digest;
-use crate::error::{Error, ErrorKind, Result};
+use super::{Digest, failed};
+use crate::error::{Error, Result};
 
 /// Parts under way at once, besides the one that is being filled.
 const PARTS_AT_ONCE: usize = 2;
@@ -85,39 +85,35 @@ impl Upload {
         Ok(Written { plain_bytes: self.plain_bytes, bytes: digest.bytes(), sha256: digest.sha256() })
     }
 
-    /// Gives it up, and waits until the storage has forgotten it.
-    ///
-    /// # Errors
-    /// If the storage does not do so; its own rule for abandoned uploads is then what helps.
+    /// Gives it up, and waits until the storage has forgotten it; where it does not, its own rule for abandoned uploads
+    /// is what helps.
     ///
     /// # Cancel safety
-    /// As dropping the upload.
-    pub async fn abort(mut self) -> Result<()> {
-        let Some(mut encoder) = self.encoder.take() else { return Ok(()) };
-        let aborted = encoder.get_mut().inner.abort().await;
-        aborted.map_err(|error| self.failed(error.into()))
+    /// Dropping the future leaves it to the storage's rule.
+    pub async fn abort(mut self) {
+        if let Some(encoder) = self.encoder.take() {
+            give_up(encoder, self.storage.clone(), std::mem::take(&mut self.key)).await;
+        }
     }
 
     fn failed(&self, error: io::Error) -> Error {
-        Error::new(ErrorKind::Outside, format!("cannot write {}", self.key))
-            .about(format!("storage {}", self.storage))
-            .with_remedy("see whether the storage can be reached from here and has room")
-            .caused_by(error)
+        failed(&self.storage, &format!("cannot write {}", self.key), &error)
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        let (Some(mut encoder), Ok(runtime)) = (self.encoder.take(), tokio::runtime::Handle::try_current())
+        let (Some(encoder), Ok(runtime)) = (self.encoder.take(), tokio::runtime::Handle::try_current())
         else {
             return;
         };
-        let (storage, key) = (self.storage.clone(), std::mem::take(&mut self.key));
-        runtime.spawn(async move {
-            if let Err(error) = encoder.get_mut().inner.abort().await {
-                tracing::debug!(%storage, key, %error, "upload.abort_failed");
-            }
-        });
+        runtime.spawn(give_up(encoder, self.storage.clone(), std::mem::take(&mut self.key)));
+    }
+}
+
+async fn give_up(mut encoder: ZstdEncoder<Sink>, storage: Arc<str>, key: String) {
+    if let Err(error) = encoder.get_mut().inner.abort().await {
+        tracing::debug!(%storage, key, %error, "upload.abort_failed");
     }
 }
 
