@@ -141,6 +141,26 @@ fn folder_of(report: &Option<Value>) -> &str {
 }
 
 #[tokio::test]
+async fn a_cancelled_backup_stops_in_the_middle_of_a_set() {
+    let world =
+        World::new("CREATE TABLE a (id int PRIMARY KEY); CREATE TABLE wait (id int PRIMARY KEY)").await;
+    world.job(json!([{"table": "a"}, {"table": "wait"}]), Value::Null).await;
+    let mut blocker = world.db.session().await;
+    let lock = blocker.transaction().await.unwrap();
+    lock.batch_execute("LOCK TABLE wait IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let run = tokio::spawn(world.occurrence().run());
+    waits_for_lock(&world).await;
+    world.db.verb("cancel", "nightly").await;
+    // The next ping tells it, while the lock is still there.
+    let ran = run.await.unwrap().unwrap();
+    assert_eq!(ran.state, "cancelled", "{:?}", ran.error);
+    let gone = "SELECT NOT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+                AND application_name LIKE 'sexton/read/%')";
+    world.db.until("its COPY is cancelled", gone, &[]).await;
+    assert_eq!(world.listed().await, Vec::<Value>::new());
+}
+
+#[tokio::test]
 async fn a_zombie_finds_its_manifest_taken() {
     use sexton::outside::{
         backup::{Manifest, Shelf, publish},

@@ -81,7 +81,7 @@ pub const TABLE: &[Param] = &[
         name: "sets",
         takes: "list of sets",
         default: "none: it must be given",
-        help: "What is exported, all from one snapshot; see below.",
+        help: "What is exported, all from one snapshot: each a `table`, perhaps with `where`, or a `query` with a `name`; `format` is jsonl or csv.",
     },
     Param {
         name: "keep",
