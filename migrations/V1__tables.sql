@@ -123,6 +123,7 @@ CREATE TABLE sexton.job (
   state       text   NOT NULL DEFAULT 'idle' CHECK (state IN ('idle', 'running')),
   version     bigint NOT NULL DEFAULT 0 CHECK (version >= 0),
   lock_id     int    NOT NULL UNIQUE DEFAULT nextval('sexton.lock_id'),
+  worker_lock_id int NOT NULL UNIQUE DEFAULT nextval('sexton.lock_id'),
   run_id      uuid,
   replica_id  uuid,
   holder      text,
@@ -167,7 +168,7 @@ COMMENT ON COLUMN sexton.job.max_attempts IS 'Attempts for one occurrence, crash
 COMMENT ON COLUMN sexton.job.backoff IS 'Wait after the first failed attempt; doubles with each.';
 COMMENT ON COLUMN sexton.job.backoff_max IS 'The wait does not grow beyond this.';
 COMMENT ON COLUMN sexton.job.resume_after IS 'A run that stopped with work left (window closed, back-pressure) comes back after this.';
-COMMENT ON COLUMN sexton.job.pause_after IS 'Pauses the job after that many failed occurrences in a row. NULL: never.';
+COMMENT ON COLUMN sexton.job.pause_after IS 'Pauses the job after that many failed occurrences in a row. NULL: never; for the kind http, 5.';
 COMMENT ON COLUMN sexton.job.priority IS 'Of several due jobs, the higher first.';
 COMMENT ON COLUMN sexton.job.search_path IS 'search_path of the run''s session; NULL keeps the role''s or the database''s own.';
 COMMENT ON COLUMN sexton.job.expect_success_every IS 'The job is overdue when its last success is older than this.';
@@ -211,6 +212,7 @@ COMMENT ON COLUMN sexton.job.rerun IS 'Asked to run once more after the present 
 COMMENT ON COLUMN sexton.job.state IS 'idle, or running: then run_id, replica_id, holder and holder_pid say who.';
 COMMENT ON COLUMN sexton.job.version IS 'The fencing token: +1 with every change of holder, never back.';
 COMMENT ON COLUMN sexton.job.lock_id IS 'Second half of the job''s advisory lock key.';
+COMMENT ON COLUMN sexton.job.worker_lock_id IS 'Second half of the key that worker sessions of a run hold shared, and a claim takes exclusively for as long as it takes.';
 COMMENT ON COLUMN sexton.job.run_id IS 'The present run; part of the token, since versions repeat after a failover that lost commits.';
 COMMENT ON COLUMN sexton.job.replica_id IS 'The replica that holds the job.';
 COMMENT ON COLUMN sexton.job.holder IS 'The same for people: host name and process id.';
@@ -254,6 +256,7 @@ CREATE TABLE sexton.run (
   replica_id  uuid   NOT NULL,
   holder      text   NOT NULL,
   backend_pid int    NOT NULL,
+  worker_pids int[]  NOT NULL DEFAULT '{}',
   program     text   NOT NULL,
   resources   jsonb  NOT NULL DEFAULT '[]',
   state       text   NOT NULL CHECK (state IN ('running', 'succeeded', 'failed', 'timed_out', 'cancelled',
@@ -299,6 +302,7 @@ COMMENT ON COLUMN sexton.run.inputs IS 'The inputs of this occurrence.';
 COMMENT ON COLUMN sexton.run.replica_id IS 'The replica that ran it.';
 COMMENT ON COLUMN sexton.run.holder IS 'The same for people.';
 COMMENT ON COLUMN sexton.run.backend_pid IS 'Backend of its run session.';
+COMMENT ON COLUMN sexton.run.worker_pids IS 'Backends of the worker sessions that joined it, those that are gone among them.';
 COMMENT ON COLUMN sexton.run.program IS 'The program''s version and that of its time zone data.';
 COMMENT ON COLUMN sexton.run.resources IS 'The resources that it held, or was holding when it was lost.';
 COMMENT ON COLUMN sexton.run.state IS 'running, or its outcome.';
@@ -320,9 +324,9 @@ CREATE TABLE sexton.run_part (
   moved_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (run_id, part)
 ) WITH (fillfactor = 70);
-COMMENT ON TABLE  sexton.run_part IS 'The progress of a run, one row for each session that works on it. Written by the fence, in the transaction of the batch.';
+COMMENT ON TABLE  sexton.run_part IS 'The progress of a run, one row for each part of its work. Written by the fence, in the transaction of the batch.';
 COMMENT ON COLUMN sexton.run_part.run_id IS 'The run.';
-COMMENT ON COLUMN sexton.run_part.part IS '0 is the run session''s own.';
+COMMENT ON COLUMN sexton.run_part.part IS '0 is the run session''s own; those from 1 on are of a run that was split, each worked on by one worker session at a time.';
 COMMENT ON COLUMN sexton.run_part.seq IS 'Batches committed. A batch names the seq that it follows, so none is stepped over.';
 COMMENT ON COLUMN sexton.run_part.cursor IS 'Where the walk stands after the last batch; the next attempt starts here.';
 COMMENT ON COLUMN sexton.run_part.rows IS 'Rows affected in this run.';

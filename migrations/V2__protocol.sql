@@ -164,6 +164,15 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
      AND l.classid = m.lock_class::oid AND l.objid = p_lock_id::oid $$;
 COMMENT ON FUNCTION sexton.lock_holder(int) IS 'The backend that holds the advisory lock with this id exclusively; NULL if none does.';
 
+CREATE FUNCTION sexton.worker_backends(p_lock_id int) RETURNS int[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(array_agg(l.pid ORDER BY l.pid), '{}') FROM pg_locks l, sexton.meta m
+   WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.mode = 'ShareLock'
+     AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+     AND l.classid = m.lock_class::oid AND l.objid = p_lock_id::oid $$;
+COMMENT ON FUNCTION sexton.worker_backends(int) IS
+  'The backends that hold the advisory lock with this id shared: of job.worker_lock_id, the worker sessions of a run.';
+
 CREATE FUNCTION sexton.settle_run(p_run uuid, p_state text, p_error text, p_report jsonb DEFAULT NULL) RETURNS boolean
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   UPDATE sexton.run r
@@ -255,12 +264,14 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   failed boolean := p_outcome IN ('failed', 'timed_out', 'lost');
   failures int := j.failure_count + 1;
+  -- Who calls others does not call them for ever in vain.
+  pause_after int := coalesce(j.pause_after, CASE j.kind WHEN 'http' THEN 5 END);
 BEGIN
   IF failed THEN
     UPDATE sexton.job SET failure_count = failures WHERE id = j.id;
     PERFORM sexton.put_notice('failed', j, p_run,
       jsonb_build_object('outcome', p_outcome, 'error', p_error, 'failures', failures));
-    IF j.pause_after <= failures AND j.paused_at IS NULL THEN
+    IF pause_after <= failures AND j.paused_at IS NULL THEN
       UPDATE sexton.job SET paused_at = clock_timestamp(), paused_by = 'sexton',
              pause_reason = format('%s failures in a row', failures) WHERE id = j.id;
       PERFORM sexton.put_notice('paused_itself', j, p_run, jsonb_build_object('failures', failures));
@@ -304,7 +315,8 @@ CREATE FUNCTION sexton.claim(
   p_job bigint, p_version bigint, p_run uuid, p_replica uuid, p_holder text, p_program text,
   p_destructive boolean, p_outside boolean,
   OUT result text, OUT reason text, OUT version bigint, OUT epoch bigint, OUT occurrence timestamptz, OUT attempt int,
-  OUT revision bigint, OUT mode text, OUT parts jsonb, OUT approved_rows bigint, OUT claimed_at timestamptz)
+  OUT revision bigint, OUT mode text, OUT parts jsonb, OUT approved_rows bigint, OUT claimed_at timestamptz,
+  OUT worker_lock_id int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   m sexton.meta;
@@ -347,6 +359,12 @@ BEGIN
   IF sexton.lock_holder(j.lock_id) IS DISTINCT FROM pg_backend_pid() THEN
     RAISE EXCEPTION 'job %: claim without holding its lock on this backend', j.name
       USING ERRCODE = 'SX003', HINT = 'A transaction pooler stands in between: connect to PostgreSQL directly.';
+  END IF;
+  -- The old holder is gone, but worker sessions of its run may not be. They hold this key shared. Taken for this
+  -- transaction alone, so that workers of the new run can share it as soon as the claim is visible.
+  IF NOT pg_try_advisory_xact_lock(m.lock_class, j.worker_lock_id) THEN
+    reason := 'a worker session of its last run is still there';
+    RETURN;
   END IF;
 
   IF j.state = 'running' THEN
@@ -400,10 +418,65 @@ BEGIN
   revision := j.revision;
   approved_rows := j.approved_rows;
   claimed_at := clock_timestamp();
+  worker_lock_id := j.worker_lock_id;
   SELECT jsonb_object_agg(p.part, p.cursor) INTO parts FROM sexton.run_part p WHERE p.run_id = p_run;
 END $$;
 COMMENT ON FUNCTION sexton.claim(bigint, bigint, uuid, uuid, text, text, boolean, boolean) IS
   'Takes a due or orphaned job. The caller''s session already holds its advisory lock. result: won; settled (an orphan was put in order, and nothing started); lost, with the reason.';
+
+-- ---------------------------------------------------------------------------------------------------------
+-- Workers
+-- ---------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION sexton.split(p_job bigint, p_version bigint, p_run uuid, p_cursors jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  j sexton.job;
+  r sexton.run;
+  stop text;
+BEGIN
+  PERFORM set_config('lock_timeout', '2s', true);
+  SELECT * INTO j FROM sexton.job WHERE id = p_job FOR SHARE;   -- as the fence does, and for its reasons
+  SELECT * INTO r FROM sexton.run WHERE id = p_run;
+  stop := sexton.stop_reason(j, r, p_version, (SELECT halted_at FROM sexton.meta));
+  IF stop IS NOT NULL THEN
+    RAISE EXCEPTION 'fenced: run % no longer holds job % at version %', p_run, coalesce(j.name, p_job::text), p_version
+      USING ERRCODE = 'SX001', DETAIL = stop;
+  ELSIF jsonb_array_length(p_cursors) NOT BETWEEN 1 AND 1000 THEN
+    RAISE EXCEPTION 'job %: a run has 1 to 1000 parts, and not %', j.name, jsonb_array_length(p_cursors) USING ERRCODE = 'SX002';
+  ELSIF EXISTS (SELECT 1 FROM sexton.run_part WHERE run_id = p_run AND part > 0) THEN
+    RAISE EXCEPTION 'job %: run % is split already', j.name, p_run USING ERRCODE = 'SX002';
+  END IF;
+  INSERT INTO sexton.run_part (run_id, part, cursor)
+    SELECT p_run, c.ordinality, c.value FROM jsonb_array_elements(p_cursors) WITH ORDINALITY c;
+END $$;
+COMMENT ON FUNCTION sexton.split(bigint, bigint, uuid, jsonb) IS
+  'Gives a run parts, numbered from 1, each with the cursor to begin at: an array of them. Once for an occurrence; the next attempt inherits them.';
+
+-- The order matters: the key first, then the question. A claim that came before the key is seen; one that comes after
+-- it finds the key taken. Each statement of a volatile function sees what was committed when it began.
+CREATE FUNCTION sexton.join_run(p_job bigint, p_version bigint, p_run uuid) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  class int := (SELECT lock_class FROM sexton.meta);
+  key int := (SELECT worker_lock_id FROM sexton.job WHERE id = p_job);
+  stop text;
+BEGIN
+  IF key IS NULL THEN
+    RETURN 'gone';
+  ELSIF NOT pg_try_advisory_lock_shared(class, key) THEN
+    RETURN 'superseded';   -- a claim is on its way
+  END IF;
+  stop := sexton.ping(p_job, p_version, p_run);
+  IF stop IS NOT NULL THEN
+    PERFORM pg_advisory_unlock_shared(class, key);
+  ELSE
+    UPDATE sexton.run SET worker_pids = worker_pids || pg_backend_pid() WHERE id = p_run AND state = 'running';
+  END IF;
+  RETURN stop;
+END $$;
+COMMENT ON FUNCTION sexton.join_run(bigint, bigint, uuid) IS
+  'Makes this session a worker of a run: it holds the job''s worker key shared from now on, so that no claim succeeds before it is closed. NULL, or why the run must stop; then it holds nothing.';
 
 -- ---------------------------------------------------------------------------------------------------------
 -- Fence

@@ -84,6 +84,7 @@ DECLARE
   m sexton.meta;
   last sexton.run;
   stranger int;
+  workers int[];
   alive int;
   able int;
   lacking text[];
@@ -97,9 +98,13 @@ BEGIN
   SELECT sexton.lacks(j.needs, r.knows) INTO lacking FROM sexton.replicas r WHERE r.alive AND j.kind = ANY (r.kinds)
    ORDER BY cardinality(sexton.lacks(j.needs, r.knows)) LIMIT 1;
   stranger := sexton.lock_holder(j.lock_id);
+  workers := sexton.worker_backends(j.worker_lock_id);
   RETURN CASE
     WHEN j.state = 'running' AND stranger IS NOT DISTINCT FROM j.holder_pid THEN
       format('It is running on %s since %s (attempt %s).', j.holder, (SELECT started_at FROM sexton.run WHERE id = j.run_id), j.attempt)
+    WHEN j.state = 'running' AND stranger IS NULL AND workers <> '{}' THEN
+      format('The session of its replica %s is gone; another takes over as soon as the backends that worked for the same run are gone too: %s.',
+             j.holder, array_to_string(workers, ', '))
     WHEN j.state = 'running' THEN
       format('Its replica %s is gone; %s', j.holder, CASE WHEN alive = 0 THEN 'no other replica is alive to take over.'
              WHEN able = 0 THEN format('no replica that is alive knows %s.', array_to_string(lacking, ', ')) ELSE 'another takes over in a moment.' END)

@@ -59,6 +59,8 @@ impl Registry {
             .add(kinds::upkeep::Upkeep);
         #[cfg(feature = "backup")]
         registry.add(kinds::backup::Backup::new(outside.clone()));
+        #[cfg(feature = "http")]
+        registry.add(kinds::http::Http::new(outside.clone()));
         registry
     }
 }

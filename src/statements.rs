@@ -55,8 +55,10 @@ statements! {
     JOB_FOR_RUN = "job_for_run";
     JOB_NAMES = "job_names";
     JOB_SCHEDULE = "job_schedule";
+    JOIN_RUN = "join_run";
     KILL = "kill";
     LAST_RUN = "last_run";
+    LEAVE_RUN = "leave_run";
     LIMIT_SESSION = "limit_session";
     LIMIT_STATEMENTS = "limit_statements";
     LISTEN = "listen";
@@ -118,6 +120,7 @@ statements! {
     SEARCH_PATH = "search_path";
     SERVER = "server";
     SKIP = "skip";
+    SPLIT = "split";
     SQL_DISCARD = "sql_discard";
     SQL_LIMITS = "sql_limits";
     SQL_READ_ONLY = "sql_read_only";

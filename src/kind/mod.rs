@@ -6,12 +6,14 @@
 
 mod context;
 mod describe;
+mod keep;
 mod need;
 mod reader;
 mod registry;
 mod report;
 mod unfenced;
 mod watch;
+mod workers;
 pub mod inputs;
 pub mod interval;
 pub mod sql;
@@ -25,6 +27,7 @@ pub use registry::{Kind, ParamError, Registered, Registry, Rights};
 pub use report::{ComeBack, Report, Stopped};
 pub use unfenced::{LockWait, Unfenced};
 pub use watch::Watch;
+pub use workers::{PartWork, Worked};
 
-pub use crate::protocol::fence::{Batch, FencedTransaction, Undone};
+pub use crate::protocol::fence::{Batch, Commits, FencedTransaction, Undone};
 pub use crate::protocol::run::{Mode, Stop, StopReason};

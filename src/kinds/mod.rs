@@ -2,6 +2,8 @@
 
 #[cfg(feature = "backup")]
 pub mod backup;
+#[cfg(feature = "http")]
+pub mod http;
 pub mod purge;
 pub mod reset;
 pub mod sql;

@@ -75,6 +75,9 @@ pub struct Outside {
 struct Shared {
     contents: watch::Sender<Arc<Contents>>,
     names: watch::Sender<Vec<String>>,
+    /// The client by the contents that it was made from.
+    #[cfg(feature = "http")]
+    client: std::sync::Mutex<Option<(Arc<Contents>, Arc<http::Client>)>>,
 }
 
 impl Default for Outside {
@@ -87,12 +90,38 @@ impl Outside {
     /// Begins with these contents.
     pub fn new(contents: Contents) -> Self {
         let names = watch::Sender::new(contents.names());
-        Outside { shared: Arc::new(Shared { contents: watch::Sender::new(Arc::new(contents)), names }) }
+        let contents = watch::Sender::new(Arc::new(contents));
+        Outside {
+            shared: Arc::new(Shared {
+                contents,
+                names,
+                #[cfg(feature = "http")]
+                client: std::sync::Mutex::default(),
+            }),
+        }
     }
 
     /// The present contents. They do not change under whoever holds them.
     pub fn contents(&self) -> Arc<Contents> {
         Arc::clone(&self.shared.contents.borrow())
+    }
+
+    /// The HTTP client by the present contents; the same one while they last, with its connections.
+    ///
+    /// # Errors
+    /// If the certificates that `[http]` names cannot be read.
+    #[cfg(feature = "http")]
+    pub fn http(&self) -> crate::error::Result<Arc<http::Client>> {
+        let contents = self.contents();
+        let mut made = self.shared.client.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some((of, client)) = &*made
+            && Arc::ptr_eq(of, &contents)
+        {
+            return Ok(Arc::clone(client));
+        }
+        let client = Arc::new(http::Client::new(Arc::clone(&contents))?);
+        *made = Some((contents, Arc::clone(&client)));
+        Ok(client)
     }
 
     /// Puts other contents in their place; what is under way goes on with those that it took.

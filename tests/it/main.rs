@@ -25,6 +25,9 @@ mod protocol_claim;
 // A superseded holder's batch never commits; with the fence patched away, it does.
 mod protocol_fence;
 
+// Several sessions at work for one run; what happens to it happens to all, and no claim comes before the last is gone.
+mod protocol_workers;
+
 // What people ask for while a run is on its way, or its holder is dead: each verb is a barrier.
 mod protocol_verbs;
 
@@ -76,6 +79,9 @@ mod purge_partitions;
 
 // When a purge steps back, and for whom.
 mod purge_pressure;
+
+// Purges with several workers.
+mod purge_workers;
 
 // A database and a job for each test of the purge.
 mod purge_support;

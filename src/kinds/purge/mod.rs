@@ -9,6 +9,7 @@
 //! from the run's now, once, and committed with the cursor before the first row goes.
 
 mod age;
+mod ahead;
 mod budget;
 mod choose;
 mod cursor;
@@ -34,6 +35,7 @@ mod walk_heap;
 mod walk_index;
 mod walk_partition;
 mod window;
+mod workers;
 
 use serde_json::Value;
 
@@ -57,7 +59,7 @@ use self::{
     walk_partition::Whole,
 };
 use crate::{
-    kind::{Description, Kind, Mode, Nature, ParamError, Report, RunContext, Stop, Stopped},
+    kind::{Commits, Description, Kind, Mode, Nature, ParamError, Report, RunContext, Stop, Stopped},
     statements,
 };
 
@@ -119,7 +121,7 @@ async fn real_run(
     let since = tokio::time::Instant::now();
     preflight::foreign_keys(facts, keys, params)?;
     let done = rows_done_before(context).await?;
-    let budget = Budget::new(params, context.options(), done, context.now())?;
+    let mut budget = Budget::new(params, context.options(), done, context.now())?;
     if budget.spent(0) == Some(Stopped::WindowClosed) {
         return Ok(report::of_closed_window(params, context.now()));
     }
@@ -146,11 +148,13 @@ async fn real_run(
     let unit = choose::unit(context, facts, cursor.at, rows).await?;
     let pace = Pace::new(params.pacing, unit, params.batch);
     context.query(statements::PURGE_PLANNER, &[]).await?;
+    // A batch that a crash undoes is met again by the next run, which stands where the undone one began.
+    context.commits(Commits::Relaxed);
     let pressure = Pressure::new(params, facts.oid);
     let mut walk = Walk::new(scope, cursor, pace, budget, pressure, facts.may_lock);
     walk.whole = whole;
     before.started = tokio::time::Instant::now();
-    let ended = walk.run(context).await;
+    let ended = workers::run(&mut walk, context, params, facts).await;
     // However it ended: the run's end is written on this session. A session that is gone says so again there.
     let reset = context.limit_statements(None).await;
     let stopped = ended?;
@@ -178,6 +182,7 @@ async fn begin(
         at: chosen.at,
         by_partition: matches!(chosen.at, Place::Partition(_)),
         end: chosen.end,
+        until: None,
         why: chosen.why,
         skipped: Vec::new(),
         eligible: eligible.rows,

@@ -23,7 +23,7 @@ impl Unit {
 }
 
 /// The controller.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pace {
     pacing: Pacing,
     fixed: bool,
@@ -73,6 +73,11 @@ impl Pace {
     /// How much of the database it may take.
     pub fn pacing(&self) -> Pacing {
         self.pacing
+    }
+
+    /// Whether nothing counts but to be through: the size of a batch is then its own business.
+    pub fn is_hasty(&self) -> bool {
+        self.pacing == Pacing::Full && !self.fixed
     }
 
     /// What the next batch takes, in units.

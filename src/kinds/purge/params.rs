@@ -72,6 +72,9 @@ pub struct Params {
     /// How the rows are found.
     #[serde(default)]
     pub walk: WalkChoice,
+    /// How many sessions delete at a time.
+    #[serde(default = "one")]
+    pub workers: u16,
     /// What becomes of old rows in partitions that do not go as a whole.
     pub straddling: Option<Straddling>,
     /// The schema to which partitions are moved instead of being dropped.
@@ -79,6 +82,10 @@ pub struct Params {
     /// Count the rows of a partition before it goes, instead of estimating them.
     #[serde(default)]
     pub exact_counts: bool,
+}
+
+fn one() -> u16 {
+    1
 }
 
 fn half() -> f64 {
@@ -171,6 +178,7 @@ impl Params {
         self.check_predicate()?;
         self.check_kept()?;
         self.check_partitions()?;
+        super::workers::check(self)?;
         if self.batch.is_some_and(|rows| !(1..=1_000_000).contains(&rows)) {
             return wrong("batch", "must be from 1 to 1000000 rows");
         }
@@ -367,6 +375,9 @@ mod tests {
             ("pacing", json!({"rows_per_second": 0}), "params.pacing: rows_per_second"),
             ("window", json!("22:00-22:00"), "params.window"),
             ("archive_schema", json!("old"), "params.archive_schema: needs walk"),
+            ("workers", json!(0), "params.workers: must be from 1 to 16"),
+            ("workers", json!(17), "params.workers: must be from 1 to 16"),
+            ("workers", json!(2), "params.workers: more than 1 need pacing = \"full\""),
         ] {
             let mut params = good.clone();
             params[name] = value;

@@ -77,7 +77,7 @@ pub async fn of_run(
     let wal = wal(context).await?.zip(before.wal).map(|(after, before)| after - before);
     let after = Sizes::read(context, oid).await?;
     let left = left(context, &walk, stopped).await?;
-    let Walk { cursor, tally, whole, pressure, .. } = &walk;
+    let Walk { cursor, tally, whole, pressure, parts, .. } = &walk;
     let whole = whole.as_ref().map(|whole| whole.to_json());
     let (min, max) = tally.extremes.unwrap_or_default();
     let details = json!({
@@ -89,15 +89,17 @@ pub async fn of_run(
         "eligible_before": cursor.eligible, "eligible_counted": cursor.counted,
         "deleted": tally.deleted, "skipped_locked": tally.skipped_locked, "batches": tally.batches,
         "batch_rows": {"last": tally.last, "min": min, "max": max}, "batch_ms_max": milliseconds(tally.longest),
-        "crowded_ages": tally.crowded,
+        "crowded_ages": tally.crowded, "bounds_guessed": tally.guessed,
         "rows_per_second": per_second(tally.deleted, took),
         "busy_ms": milliseconds(tally.busy), "resting_ms": milliseconds(tally.rested),
         "wal_bytes": wal, "wal_is": "of the whole server meanwhile",
         "before": before.sizes.to_json(), "after": after.to_json(),
         "holds": holds(walk.scope), "approved": before.approved, "warnings": before.warnings,
     });
-    let mut report =
-        filled(Report::new(stopped), [details, left, whole.unwrap_or_default(), pressure.to_json()]);
+    let mut report = filled(
+        Report::new(stopped),
+        [details, left, whole.unwrap_or_default(), pressure.to_json(), parts.clone()],
+    );
     let elapsed = jiff::SignedDuration::try_from(before.since.elapsed()).unwrap_or_default();
     let now = context.now().checked_add(elapsed).unwrap_or(context.now());
     report.come_back = come_back(params, stopped, now);

@@ -230,6 +230,21 @@ impl Scope {
         Some(Sql::new(&format!("SELECT {age} FROM {} LIMIT 1000", self.table.0)))
     }
 
+    /// Ages that cut what is old into given shares, from so many percent of the blocks; `None` for a purge without an age.
+    pub fn quantiles<'a>(
+        &'a self,
+        cutoff: &'a Cutoff,
+        shares: &'a Vec<f64>,
+        percent: &'a f64,
+    ) -> Option<Sql<'a>> {
+        let age = self.age.as_ref()?;
+        let (name, ty) = (&age.sql.0, age.ty.as_str());
+        let sql = Sql::new("SELECT pg_catalog.percentile_disc(").bind(shares, "float8[]");
+        let sql =
+            sql.add(&format!(") WITHIN GROUP (ORDER BY {name}) FROM {} TABLESAMPLE SYSTEM (", self.table.0));
+        Some(sql.bind(percent, "float8").add(&format!(") WHERE {name} < ")).bind(&cutoff.age, ty))
+    }
+
     /// For the index walk, in order of age from a position on: the first age, and the age `rows` further on.
     pub fn next_ages<'a>(&'a self, from: &'a Moment, to: &'a Moment, rows: &'a i64) -> Option<Sql<'a>> {
         let sql = self.first_age(Sql::new("SELECT ("), from, " >= ", to)?.add(" LIMIT 1), (");

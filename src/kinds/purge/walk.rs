@@ -5,13 +5,14 @@
 //! commit stood. The ways to the next range stand in `walk_index` and `walk_heap`; whole partitions go by `walk_partition`. What is easy to get wrong: a
 //! batch that met a lock leaves rows behind, so its range is remembered in the same commit and visited again.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::{
+    ahead::Ahead,
     budget::Budget,
     cursor::{Cursor, Cutoff, Place, Range},
     guard::number,
@@ -22,6 +23,7 @@ use super::{
     statement::{Form, Scope, Sql},
     walk_heap, walk_index,
     walk_partition::{self, Whole},
+    workers::Together,
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -56,8 +58,29 @@ pub struct Tally {
     pub skipped_locked: u64,
     /// Ages that more rows share than one batch takes.
     pub crowded: u64,
+    /// Batches whose end was guessed instead of looked up.
+    pub guessed: u64,
     /// The longest batch.
     pub longest: Duration,
+}
+
+impl Tally {
+    /// Adds what another part of the walk did.
+    pub fn absorb(&mut self, other: &Tally) {
+        self.deleted += other.deleted;
+        self.batches += other.batches;
+        self.last = other.last;
+        self.extremes = match (self.extremes, other.extremes) {
+            (Some((min, max)), Some((least, most))) => Some((min.min(least), max.max(most))),
+            (one, other) => one.or(other),
+        };
+        self.busy += other.busy;
+        self.rested += other.rested;
+        self.skipped_locked += other.skipped_locked;
+        self.crowded += other.crowded;
+        self.guessed += other.guessed;
+        self.longest = self.longest.max(other.longest);
+    }
 }
 
 /// A range, and how much of it to take.
@@ -69,6 +92,8 @@ pub struct Step {
     pub form: Form,
     /// Its size as the pace counts it; 0 where that is not known.
     pub units: u64,
+    /// Whether its end was guessed, so that its size is only expected.
+    pub guessed: bool,
 }
 
 /// What to do next.
@@ -91,10 +116,16 @@ pub struct Walk<'a> {
     pub(super) budget: Budget,
     pub(super) tally: Tally,
     may_lock: bool,
+    /// Where it is one of several: what all of them did.
+    pub(super) together: Option<Arc<Together>>,
+    /// What the report says of workers.
+    pub(super) parts: Value,
     failures: u32,
     limit: Option<Duration>,
     told: Instant,
     pub(super) crowded: Option<Moment>,
+    /// Where batches probably end.
+    pub(super) ahead: Ahead,
     /// What the partition walk works with.
     pub(super) whole: Option<Whole<'a>>,
     /// What it steps back for.
@@ -119,10 +150,13 @@ impl<'a> Walk<'a> {
             budget,
             tally,
             may_lock,
+            together: None,
+            parts: Value::Null,
             failures: 0,
             limit: None,
             told,
             crowded: None,
+            ahead: Ahead::default(),
             whole: None,
             pressure,
         }
@@ -204,7 +238,8 @@ impl<'a> Walk<'a> {
                         // The range is through. The next batch stores that; till then it would merely be looked at again.
                         self.cursor.at = step.range.end();
                     }
-                    return self.committed(context, step.units, rows, took).await;
+                    let units = if step.guessed { self.learn(&step, rows) } else { step.units };
+                    return self.committed(context, units, rows, took).await;
                 }
                 Batch::Undone(Undone::LockTimeout) if self.may_lock && !matches!(form, Form::Unlocked(_)) => {
                     form = Form::Unlocked(limit_of(form).map(|rows| i64::try_from(rows).unwrap_or(i64::MAX)));
@@ -213,6 +248,16 @@ impl<'a> Walk<'a> {
                 Batch::Undone(undone) => return self.back_off(context, undone).await,
             }
         }
+    }
+
+    /// What a guessed range held says where the next one ends. Returns its size as the pace counts it.
+    fn learn(&mut self, step: &Step, rows: u64) -> u64 {
+        if let Range::Ages(from, to) = step.range {
+            self.tally.guessed += 1;
+            self.ahead.found(from, to, step.units, rows);
+        }
+        // A range that held little says little about the cost of a row.
+        if rows * 2 < step.units { 0 } else { rows }
     }
 
     /// In full pace, the quicker way; else the one that leaves the application alone whatever becomes of this process.
@@ -242,6 +287,9 @@ impl<'a> Walk<'a> {
             Some(tally.extremes.map_or((rows, rows), |(min, max)| (min.min(rows), max.max(rows))));
         tally.busy += took;
         tally.longest = tally.longest.max(took);
+        if let Some(together) = &self.together {
+            together.count(rows);
+        }
         // Rows that go with their partition are no load by their number.
         let load = if matches!(self.cursor.at, Place::Partition(_)) { 0 } else { rows };
         let rest = self.pace.took(units, load, took);
@@ -251,6 +299,7 @@ impl<'a> Walk<'a> {
 
     /// Makes the next batch smaller, or waits, as contention asks; gives up after a number of times in a row.
     async fn back_off(&mut self, context: &mut RunContext, undone: Undone) -> Result<(), Stop> {
+        self.ahead.forget();
         if undone == Undone::StatementTimeout {
             return match self.pace.too_long() {
                 Patience::Left => Ok(()),
@@ -334,9 +383,11 @@ impl<'a> Walk<'a> {
         }
         self.told = Instant::now();
         let Cursor { at, end, eligible, .. } = &self.cursor;
+        let own = (self.tally.deleted, self.tally.batches);
+        let (rows, batches) = self.together.as_ref().map_or(own, |together| together.counted());
         let progress = json!({
-            "rows": self.tally.deleted, "eligible": eligible, "batches": self.tally.batches,
-            "walk": at.walk(), "at": at, "end": end,
+            "rows": rows, "eligible": eligible, "batches": batches,
+            "walk": at.walk(), "at": at, "end": end, "part": context.part(),
         });
         context.progress(&progress).await
     }

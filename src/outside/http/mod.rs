@@ -5,10 +5,32 @@
 //! hosts is empty by default, private addresses are refused by default, redirects are never followed, and the address
 //! that was checked is the one that is connected to.
 
+#[cfg(feature = "http")]
+mod address;
+pub mod auth;
+#[cfg(feature = "http")]
+mod base64;
+#[cfg(feature = "http")]
+mod call;
+#[cfg(feature = "http")]
+mod client;
 mod host;
+#[cfg(feature = "http")]
+mod resolve;
+#[cfg(feature = "http")]
+mod sign;
+#[cfg(feature = "http")]
+mod tls;
+#[cfg(feature = "http")]
+mod tokenlib;
 
 use std::path::PathBuf;
 
+pub use auth::Auth;
+#[cfg(feature = "http")]
+pub use call::{Answer, Body, Call, Class, Method, Statuses, Target};
+#[cfg(feature = "http")]
+pub use client::{Client, parse_url};
 pub use host::HostPattern;
 
 /// `[http]` of the local file.

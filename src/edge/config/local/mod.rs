@@ -6,6 +6,8 @@
 
 pub(super) mod outside;
 mod section;
+#[cfg(test)]
+mod tests;
 
 use std::{path::Path, sync::Arc, time::Duration};
 
