@@ -31,10 +31,13 @@ impl Keep {
     }
 }
 
+/// Tells the periods of one length apart.
+type Period = fn(Timestamp) -> (i16, i8, i8);
+
 /// Which of these are kept, given newest first: their indexes.
 pub fn kept(keep: Keep, newest_first: &[Timestamp]) -> BTreeSet<usize> {
     let mut kept: BTreeSet<usize> = (0..newest_first.len()).take(keep.last as usize).collect();
-    let rules: [(u32, fn(Timestamp) -> (i16, i8, i8)); 4] =
+    let rules: [(u32, Period); 4] =
         [(keep.daily, day), (keep.weekly, week), (keep.monthly, month), (keep.yearly, year)];
     for (count, period) in rules {
         let mut periods = BTreeSet::new();

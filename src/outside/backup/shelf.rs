@@ -174,7 +174,7 @@ impl Shelf {
                 continue;
             };
             let text = self.storage.read_small(&key, MANIFEST_BYTES_MAX).await?;
-            if !text.is_some_and(|text| serde_json::from_slice::<Abandoned>(&text).is_ok()) {
+            if text.is_none_or(|text| serde_json::from_slice::<Abandoned>(&text).is_err()) {
                 continue;
             }
             if now.duration_since(mark.written_at) > ABANDONED_FOR {

@@ -79,7 +79,7 @@ impl OpenStorage {
                 (Arc::new(folder(path).map_err(about)?), String::new(), Some(path))
             }
             Some(Storage::Bucket(bucket)) => {
-                let (store, prefix) = s3::open(bucket, &contents.secrets).map_err(about)?;
+                let (store, prefix) = s3::open(bucket, contents).map_err(about)?;
                 (Arc::new(store), prefix, None)
             }
             None => return Err(unknown(name, contents)),

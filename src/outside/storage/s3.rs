@@ -3,19 +3,17 @@
 //! What is easy to get wrong: rustls must be given its provider by us, since a library must not choose one for the whole
 //! process, and without one the HTTP client panics; and an endpoint in clear text must be asked for by its `http://`.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use object_store::{
     ClientOptions,
     aws::{AmazonS3, AmazonS3Builder},
     client::{HttpClient, HttpConnector},
 };
-use rustls::{ClientConfig, RootCertStore};
-use rustls_platform_verifier::BuilderVerifierExt;
 
 use crate::{
     error::{Error, ErrorKind, Result},
-    outside::{Secrets, storages::Bucket},
+    outside::{Contents, http::tls::tls, storages::Bucket},
 };
 
 /// How long a connection may take to come to be.
@@ -27,7 +25,7 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 const NO_REGION: &str = "us-east-1";
 
 /// Opens a bucket; also gives the prefix of its keys.
-pub(super) fn open(bucket: &Bucket, secrets: &Secrets) -> Result<(AmazonS3, String)> {
+pub(super) fn open(bucket: &Bucket, contents: &Contents) -> Result<(AmazonS3, String)> {
     let whole = bucket.url.strip_prefix("s3://").unwrap_or(&bucket.url);
     let (name, prefix) = whole.split_once('/').unwrap_or((whole, ""));
     let clear = bucket.plain_http
@@ -37,14 +35,14 @@ pub(super) fn open(bucket: &Bucket, secrets: &Secrets) -> Result<(AmazonS3, Stri
         .with_region(bucket.region.as_deref().unwrap_or(NO_REGION))
         .with_virtual_hosted_style_request(bucket.virtual_hosted)
         .with_allow_http(clear)
-        .with_http_connector(Connector { client: client(clear)? });
+        .with_http_connector(Connector { client: client(clear, contents)? });
     if let Some(endpoint) = &bucket.endpoint {
         builder = builder.with_endpoint(host_style(bucket, name, endpoint));
     }
     builder = match (&bucket.access_key_id, &bucket.secret_access_key) {
         (Some(id), Some(key)) => builder
-            .with_access_key_id(secrets.get(id)?.expose())
-            .with_secret_access_key(secrets.get(key)?.expose()),
+            .with_access_key_id(contents.secrets.get(id)?.expose())
+            .with_secret_access_key(contents.secrets.get(key)?.expose()),
         _ => builder.with_skip_signature(true),
     };
     let store = builder.build().map_err(|cause| {
@@ -74,23 +72,15 @@ impl HttpConnector for Connector {
     }
 }
 
-fn client(clear: bool) -> Result<reqwest::Client> {
-    let broken = |message: &str, cause: Box<dyn std::error::Error + Send + Sync>| {
-        Error::new(ErrorKind::Outside, message).caused_by(cause)
-    };
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let tls = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|cause| broken("TLS cannot be set up", cause.into()))?;
+fn client(clear: bool, contents: &Contents) -> Result<reqwest::Client> {
+    let (tls, distrust) = tls(contents)?;
     // A machine without certificates can still use a server in clear text.
-    let tls = if clear {
-        tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth()
-    } else {
-        let verified = tls.with_platform_verifier();
-        verified
-            .map_err(|cause| broken("this machine has no certificates to trust", cause.into()))?
-            .with_no_client_auth()
-    };
+    if let Some(reason) = distrust.filter(|_| !clear) {
+        let message = format!("this machine has no certificates to trust: {reason}");
+        return Err(
+            Error::new(ErrorKind::Outside, message).with_remedy("name a file of them as `roots` of [http]")
+        );
+    }
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
         .connect_timeout(CONNECT_TIMEOUT)
@@ -99,7 +89,7 @@ fn client(clear: bool) -> Result<reqwest::Client> {
         .redirect(reqwest::redirect::Policy::none())
         .user_agent(concat!("sexton/", env!("CARGO_PKG_VERSION")))
         .build()
-        .map_err(|cause| broken("the HTTP client cannot be set up", cause.into()))
+        .map_err(|cause| Error::new(ErrorKind::Outside, "the HTTP client cannot be set up").caused_by(cause))
 }
 
 #[cfg(test)]
@@ -133,7 +123,7 @@ mod tests {
             virtual_hosted: false,
             plain_http: true,
         };
-        let error = open(&bucket, &Secrets::default()).expect_err("there is no secret");
+        let error = open(&bucket, &Contents::default()).expect_err("there is no secret");
         assert!(error.to_string().contains("s3-id"), "{error}");
     }
 }

@@ -166,7 +166,7 @@ fn endpoint(section: &mut Section<'_>) -> Option<Endpoint> {
             None => {
                 Err("takes a URL that begins with https:// (or http://, with plain_http = true)".to_owned())
             }
-            Some(host) if host.is_empty() => Err("names no host".to_owned()),
+            Some("") => Err("names no host".to_owned()),
             Some(host) if host.contains('@') => {
                 Err("must hold no credentials: a job's `auth` names them".to_owned())
             }
