@@ -38,8 +38,8 @@ COMMENT ON COLUMN sexton.meta.halted_at IS 'Set by pause_all(), cleared by resum
 COMMENT ON COLUMN sexton.meta.halted_by IS 'Who called pause_all().';
 COMMENT ON COLUMN sexton.meta.halt_reason IS 'Why, in his or her words.';
 COMMENT ON COLUMN sexton.meta.min_level IS 'Programs that know fewer migrations than this refuse to run: raised only by a migration that breaks them.';
-COMMENT ON COLUMN sexton.meta.keep_runs IS 'Finished runs kept for each job; older ones are pruned.';
-COMMENT ON COLUMN sexton.meta.keep_runs_for IS 'How long finished runs are kept at the most.';
+COMMENT ON COLUMN sexton.meta.keep_runs IS 'Finished runs kept for each job that does not say otherwise (job.keep_runs); older ones are pruned.';
+COMMENT ON COLUMN sexton.meta.keep_runs_for IS 'How long finished runs are kept at the most, where the job does not say otherwise; so are notices.';
 
 CREATE TABLE sexton.job (
   id          bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -68,6 +68,8 @@ CREATE TABLE sexton.job (
   priority     int  NOT NULL DEFAULT 0,
   search_path  text,
   expect_success_every interval CHECK (expect_success_every > interval '0'),
+  keep_runs     int CHECK (keep_runs >= 1),
+  keep_runs_for interval CHECK (keep_runs_for > interval '0'),
   CHECK (backoff_max >= backoff),
 
   -- the switches of people
@@ -172,6 +174,8 @@ COMMENT ON COLUMN sexton.job.pause_after IS 'Pauses the job after that many fail
 COMMENT ON COLUMN sexton.job.priority IS 'Of several due jobs, the higher first.';
 COMMENT ON COLUMN sexton.job.search_path IS 'search_path of the run''s session; NULL keeps the role''s or the database''s own.';
 COMMENT ON COLUMN sexton.job.expect_success_every IS 'The job is overdue when its last success is older than this.';
+COMMENT ON COLUMN sexton.job.keep_runs IS 'Finished runs of it that are kept; older ones are pruned. NULL: as meta.keep_runs says.';
+COMMENT ON COLUMN sexton.job.keep_runs_for IS 'How long its finished runs are kept at the most. NULL: as meta.keep_runs_for says.';
 COMMENT ON COLUMN sexton.job.paused_at IS 'Since when the job is paused; NULL: it is not.';
 COMMENT ON COLUMN sexton.job.paused_by IS 'Who paused it.';
 COMMENT ON COLUMN sexton.job.pause_reason IS 'Why, in his or her words.';
@@ -370,11 +374,15 @@ CREATE TABLE sexton.audit (
   job_id   bigint,
   job_name text,
   run_id   uuid,
-  detail   jsonb NOT NULL DEFAULT '{}'
+  detail   jsonb NOT NULL DEFAULT '{}',
+  owner      text,
+  noticed_at timestamptz
 );
 CREATE INDEX audit_at ON sexton.audit (at);
+CREATE INDEX audit_to_notice ON sexton.audit (job_id, owner) WHERE owner IS NOT NULL AND noticed_at IS NULL;
 COMMENT ON TABLE  sexton.audit IS 'Who did what: every verb of a person, every edit of a definition, and what runs note of their own changes.';
 COMMENT ON INDEX  sexton.audit_at IS 'By time, and its pruning.';
+COMMENT ON INDEX  sexton.audit_to_notice IS 'Changes whose owner is still to be told.';
 COMMENT ON COLUMN sexton.audit.id IS 'Order of entry.';
 COMMENT ON COLUMN sexton.audit.at IS 'When.';
 COMMENT ON COLUMN sexton.audit.actor IS 'The login role, or the name that a trusted front end set as sexton.actor.';
@@ -382,7 +390,9 @@ COMMENT ON COLUMN sexton.audit.verb IS 'What was done.';
 COMMENT ON COLUMN sexton.audit.job_id IS 'To which job.';
 COMMENT ON COLUMN sexton.audit.job_name IS 'Its name then.';
 COMMENT ON COLUMN sexton.audit.run_id IS 'To or by which run.';
-COMMENT ON COLUMN sexton.audit.detail IS 'With what arguments.';
+COMMENT ON COLUMN sexton.audit.detail IS 'With what arguments; of a change by a run: table, key of the row, and what was removed.';
+COMMENT ON COLUMN sexton.audit.owner IS 'Whose row a run changed, if its owner is to be told.';
+COMMENT ON COLUMN sexton.audit.noticed_at IS 'When the notice about it was written.';
 
 CREATE TABLE sexton.notice (
   id       bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -398,7 +408,7 @@ COMMENT ON TABLE  sexton.notice IS 'What people should hear of: written in the t
 COMMENT ON INDEX  sexton.notice_at IS 'By time, and its pruning.';
 COMMENT ON COLUMN sexton.notice.id IS 'Order of entry.';
 COMMENT ON COLUMN sexton.notice.at IS 'When.';
-COMMENT ON COLUMN sexton.notice.event IS 'failed, refused, recovered, paused_itself, adopt_needed.';
+COMMENT ON COLUMN sexton.notice.event IS 'failed, refused, recovered, paused_itself, adopt_needed, changed.';
 COMMENT ON COLUMN sexton.notice.job_id IS 'About which job.';
 COMMENT ON COLUMN sexton.notice.job_name IS 'Its name then.';
 COMMENT ON COLUMN sexton.notice.run_id IS 'About which run.';

@@ -529,6 +529,46 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
   UPDATE sexton.run SET progress = p_progress WHERE id = p_run AND state = 'running' $$;
 COMMENT ON FUNCTION sexton.note_progress(uuid, jsonb) IS 'What a run says of itself on the way; for people, not for the protocol.';
 
+-- What a run notes of its own changes, called within the batch that makes them, so that both commit or neither.
+CREATE FUNCTION sexton.note_changes(p_run uuid, p_changes jsonb) RETURNS bigint
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  WITH noted AS (
+    INSERT INTO sexton.audit (actor, verb, job_id, job_name, run_id, owner, detail)
+    SELECT sexton.actor(), 'change', r.job_id, r.job_name, r.id, c.change ->> 'owner', c.change - 'owner'
+      FROM sexton.run r CROSS JOIN LATERAL jsonb_array_elements(p_changes) WITH ORDINALITY AS c(change, ord)
+     WHERE r.id = p_run AND r.state = 'running'
+     ORDER BY c.ord
+    RETURNING 1)
+  SELECT count(*) FROM noted $$;
+COMMENT ON FUNCTION sexton.note_changes(uuid, jsonb) IS
+  'Writes an audit row for each change of a running run: objects with table, key, removed, and owner where one is to be told. Returns how many.';
+
+CREATE FUNCTION sexton.note_owner(p_run uuid, p_owner text, p_recipients jsonb) RETURNS boolean
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  j sexton.job;
+  told bigint[];
+BEGIN
+  SELECT k.* INTO j FROM sexton.job k WHERE k.run_id = p_run AND k.state = 'running';
+  WITH due AS (
+    UPDATE sexton.audit a SET noticed_at = clock_timestamp()
+     WHERE a.job_id = j.id AND a.owner = p_owner AND a.noticed_at IS NULL RETURNING a.id)
+  SELECT array_agg(id ORDER BY id) INTO told FROM due;
+  IF told IS NULL THEN
+    RETURN false;
+  END IF;
+  PERFORM sexton.put_notice('changed', j, p_run, jsonb_build_object(
+    'owner', p_owner, 'recipients', coalesce(p_recipients, '[]'), 'rows', cardinality(told),
+    'text', (SELECT format('References that dangled or had expired were removed from %s of %s.',
+                           CASE cardinality(told) WHEN 1 THEN '1 row' ELSE cardinality(told) || ' rows' END,
+                           string_agg(DISTINCT a.detail ->> 'table', ', '))
+               FROM sexton.audit a WHERE a.id = ANY (told)),
+    'changes', (SELECT jsonb_agg(a.detail ORDER BY a.id) FROM sexton.audit a WHERE a.id = ANY (told[:100]))));
+  RETURN true;
+END $$;
+COMMENT ON FUNCTION sexton.note_owner(uuid, text, jsonb) IS
+  'Writes one notice to an owner about all changes of a job that he or she was not told of, with the first hundred of them. False if there are none.';
+
 -- ---------------------------------------------------------------------------------------------------------
 -- Finish
 -- ---------------------------------------------------------------------------------------------------------
@@ -784,17 +824,21 @@ CREATE FUNCTION sexton.prune(p_job bigint) RETURNS bigint
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   m sexton.meta;
+  this sexton.job;
   pruned bigint;
 BEGIN
   SELECT * INTO STRICT m FROM sexton.meta;
+  SELECT * INTO this FROM sexton.job WHERE id = p_job;
+  -- Along the index by age, and no further than that: what is not among the oldest is for the next time.
   DELETE FROM sexton.run WHERE id IN (
-    SELECT r.id FROM sexton.run r
-     WHERE r.job_id = p_job AND r.state <> 'running'
-       AND r.occurrence IS DISTINCT FROM (SELECT j.occurrence FROM sexton.job j WHERE j.id = p_job)
-       AND (r.started_at < clock_timestamp() - m.keep_runs_for
-            OR (r.epoch, r.version) < (SELECT k.epoch, k.version FROM sexton.run k WHERE k.job_id = p_job
-                                       ORDER BY k.epoch DESC, k.version DESC OFFSET m.keep_runs - 1 LIMIT 1))
-     ORDER BY r.epoch, r.version LIMIT 200);
+    SELECT o.id FROM (
+      SELECT r.id, r.epoch, r.version, r.state, r.occurrence, r.started_at FROM sexton.run r
+       WHERE r.job_id = p_job ORDER BY r.epoch, r.version LIMIT 200) o
+     WHERE o.state <> 'running' AND o.occurrence IS DISTINCT FROM this.occurrence
+       AND (o.started_at < clock_timestamp() - coalesce(this.keep_runs_for, m.keep_runs_for)
+            OR (o.epoch, o.version) < (SELECT k.epoch, k.version FROM sexton.run k WHERE k.job_id = p_job
+                                       ORDER BY k.epoch DESC, k.version DESC
+                                       OFFSET coalesce(this.keep_runs, m.keep_runs) - 1 LIMIT 1)));
   GET DIAGNOSTICS pruned = ROW_COUNT;
   -- What has no job any more goes by age alone, a little at a time.
   DELETE FROM sexton.run WHERE id IN (
@@ -807,4 +851,4 @@ BEGIN
   RETURN pruned;
 END $$;
 COMMENT ON FUNCTION sexton.prune(bigint) IS
-  'Removes finished runs of a job beyond meta.keep_runs and meta.keep_runs_for, at most 200 at a time, never those of its present occurrence. Returns how many.';
+  'Removes finished runs of a job beyond its keep_runs and keep_runs_for, or those of meta, at most 200 at a time, never those of its present occurrence. Returns how many.';

@@ -1,4 +1,5 @@
--- Legal holds: rows that no purge may delete, whatever its retention says, until somebody lifts the hold.
+-- Legal holds: rows that no purge may delete, whatever its retention says, and from which no reference is removed, until
+-- somebody lifts the hold.
 --
 -- A hold is a row here, and takes effect with the next batch: when sexton.hold() returns, no batch of a purge commits
 -- that did not know of it. Its predicate becomes part of purges' statements, and so is run with the rights of their
@@ -103,7 +104,7 @@ BEGIN
   WITH held AS (
     UPDATE sexton.job j SET version = j.version
      WHERE j.state = 'running'
-       AND EXISTS (SELECT FROM sexton.run r WHERE r.id = j.run_id AND r.kind = 'purge' AND r.destructive AND r.mode = 'real')
+       AND EXISTS (SELECT FROM sexton.run r WHERE r.id = j.run_id AND r.kind IN ('purge', 'references') AND r.destructive AND r.mode = 'real')
     RETURNING j.id)
   SELECT array_agg(id) INTO touched FROM held;
   UPDATE sexton.run r SET held_at = NEW.held_at
@@ -114,7 +115,7 @@ BEGIN
   PERFORM sexton.wake(0);
   RETURN NEW;
 END $$;
-COMMENT ON FUNCTION sexton.hold_noted() IS 'Makes a new hold a barrier for the purges that run, and writes it to the audit.';
+COMMENT ON FUNCTION sexton.hold_noted() IS 'Makes a new hold a barrier for the purges and removals of references that run, and writes it to the audit.';
 CREATE TRIGGER noted AFTER INSERT ON sexton.hold FOR EACH ROW EXECUTE FUNCTION sexton.hold_noted();
 COMMENT ON TRIGGER noted ON sexton.hold IS 'See sexton.hold_noted().';
 

@@ -6,6 +6,7 @@ UPDATE sexton.job j
        schedule = d.schedule, time_zone = d.time_zone, missed = d.missed, max_lateness = d.max_lateness,
        jitter = d.jitter, timeout = d.timeout, max_attempts = d.max_attempts, backoff = d.backoff,
        backoff_max = d.backoff_max, resume_after = d.resume_after, pause_after = d.pause_after, priority = d.priority,
-       search_path = d.search_path, expect_success_every = d.expect_success_every
+       search_path = d.search_path, expect_success_every = d.expect_success_every,
+       keep_runs = d.keep_runs, keep_runs_for = d.keep_runs_for
   FROM pg_catalog.jsonb_populate_record(NULL::sexton.job, $1) d
  WHERE j.name = d.name AND j.app = d.app

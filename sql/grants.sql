@@ -26,7 +26,7 @@ BEGIN
       sexton.fence(bigint, bigint, uuid, int, bigint, bigint, jsonb),
       sexton.split(bigint, bigint, uuid, jsonb), sexton.join_run(bigint, bigint, uuid),
       sexton.finish(bigint, bigint, uuid, text, text, jsonb, bigint, interval, text, text, timestamptz, timestamptz, bigint, timestamptz),
-      sexton.note_progress(uuid, jsonb), sexton.note_resources(uuid, jsonb), sexton.resource_lock(text),
+      sexton.note_progress(uuid, jsonb), sexton.note_changes(uuid, jsonb), sexton.note_owner(uuid, text, jsonb), sexton.note_resources(uuid, jsonb), sexton.resource_lock(text),
       sexton.plan(bigint, bigint, text, text, timestamptz, timestamptz, bigint, text[]),
       sexton.skip(bigint, bigint, text, text, timestamptz, timestamptz, bigint),
       sexton.accept(bigint, bigint, text[]), sexton.reject(bigint, bigint, text, text, text),
@@ -48,10 +48,10 @@ BEGIN
   IF to_regrole('sexton_author') IS NOT NULL THEN
     GRANT INSERT (name, app, kind, params, inputs, run_as, database, schedule, time_zone, missed, max_lateness, jitter,
                   timeout, max_attempts, backoff, backoff_max, resume_after, pause_after, priority, search_path,
-                  expect_success_every, applied, generation),
+                  expect_success_every, keep_runs, keep_runs_for, applied, generation),
           UPDATE (name, app, kind, params, inputs, run_as, database, schedule, time_zone, missed, max_lateness, jitter,
                   timeout, max_attempts, backoff, backoff_max, resume_after, pause_after, priority, search_path,
-                  expect_success_every, applied, generation, removed_at, paused_at, paused_by, pause_reason, paused_until),
+                  expect_success_every, keep_runs, keep_runs_for, applied, generation, removed_at, paused_at, paused_by, pause_reason, paused_until),
           DELETE ON sexton.job TO sexton_author;
     GRANT USAGE ON SEQUENCE sexton.lock_id TO sexton_author;
     GRANT EXECUTE ON FUNCTION

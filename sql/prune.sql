@@ -1,2 +1,2 @@
--- Removes old finished runs of a job, at most 200. $1 job id. One row: how many.
+-- Removes finished runs of a job beyond what it keeps, at most 200. $1 job id. One row: how many.
 SELECT sexton.prune($1)

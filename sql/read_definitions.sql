@@ -13,10 +13,11 @@ SELECT n.in_file, n.name,
        pg_catalog.jsonb_build_object('kind', n.kind, 'params', n.params, 'inputs', n.inputs, 'run_as', n.run_as,
          'database', n.database, 'schedule', n.schedule, 'time_zone', n.time_zone, 'missed', n.missed,
          'max_attempts', n.max_attempts, 'pause_after', n.pause_after, 'priority', n.priority,
-         'search_path', n.search_path)
+         'search_path', n.search_path, 'keep_runs', n.keep_runs)
        || (SELECT pg_catalog.jsonb_object_agg(v.name, extract(epoch FROM v.value)::float8)
              FROM (VALUES ('max_lateness', n.max_lateness), ('jitter', n.jitter), ('timeout', n.timeout),
                           ('backoff', n.backoff), ('backoff_max', n.backoff_max), ('resume_after', n.resume_after),
+                          ('keep_runs_for', n.keep_runs_for),
                           ('expect_success_every', n.expect_success_every)) v (name, value)) AS definition,
        n.app, n.applied, n.generation, n.armed_revision IS NOT DISTINCT FROM n.revision AS armed, n.disarmed_by,
        n.removed_at IS NOT NULL AS removed, n.edited_by, n.edited_at

@@ -100,6 +100,8 @@ events! {
         "A slot is free again.";
     SLOT_PANICKED = "slot.panicked" ERROR ["error"]
         "A defect in Sexton itself ended a task; the replica goes on.";
+    HTTP_ANSWERED = "http.answered" DEBUG ["job", "class", "status"]
+        "A call was answered, or was not, in this way.";
     UPKEEP_STEP_FAILED = "upkeep.step_failed" WARN ["job", "step", "error"]
         "One step of an upkeep failed; the others go on.";
     UPLOAD_ABORT_FAILED = "upload.abort_failed" DEBUG ["storage", "key", "error"]

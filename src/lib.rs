@@ -54,11 +54,14 @@ impl Registry {
         registry
             .know(kind::Names::of(outside.names()))
             .add(kinds::purge::Purge)
+            .add(kinds::references::References)
             .add(kinds::reset::Reset)
             .add(kinds::sql::Statement)
             .add(kinds::upkeep::Upkeep);
         #[cfg(feature = "backup")]
         registry.add(kinds::backup::Backup::new(outside.clone()));
+        #[cfg(feature = "command")]
+        registry.add(kinds::command::Commands::new(outside.clone()));
         #[cfg(feature = "http")]
         registry.add(kinds::http::Http::new(outside.clone()));
         registry

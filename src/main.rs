@@ -2,12 +2,24 @@
 
 use std::process::ExitCode;
 
-use sexton::{Registry, edge::cli::Cli, outside::Outside};
+use sexton::{
+    Registry,
+    edge::cli::Cli,
+    kinds::command::Commands,
+    outside::{Outside, process},
+};
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == process::CHILD_EXEC) {
+        return process::child_exec(arguments);
+    }
     let cli = Cli::from_args();
     let outside = Outside::default();
-    let registry = Registry::with_builtins_and(&outside);
+    let mut registry = Registry::with_builtins_and(&outside);
+    if let Some(own) = own_program() {
+        registry.add(Commands::new(outside.clone()).with_helper(own));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime {
         Ok(runtime) => runtime.block_on(cli.execute(registry, outside)).into(),
@@ -15,5 +27,13 @@ fn main() -> ExitCode {
             eprintln!("error: the asynchronous runtime does not start: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// This program, to set up commands: by the kernel's own name for it, which survives that its file is replaced.
+fn own_program() -> Option<std::path::PathBuf> {
+    match cfg!(target_os = "linux") {
+        true => Some("/proc/self/exe".into()),
+        false => std::env::current_exe().ok(),
     }
 }

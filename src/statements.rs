@@ -46,15 +46,15 @@ statements! {
     FENCE = "fence";
     FINISH = "finish";
     HOLD = "hold";
-    HOLDS = "holds";
     HOLD_DEFINITIONS = "hold_definitions";
+    HOLDS = "holds";
     HORIZON = "horizon";
     INSTALLATION = "installation";
     JOB = "job";
-    JOBS = "jobs";
     JOB_FOR_RUN = "job_for_run";
     JOB_NAMES = "job_names";
     JOB_SCHEDULE = "job_schedule";
+    JOBS = "jobs";
     JOIN_RUN = "join_run";
     KILL = "kill";
     LAST_RUN = "last_run";
@@ -97,6 +97,7 @@ statements! {
     PURGE_TRIGGERS = "purge_triggers";
     PURGE_WAL = "purge_wal";
     READ_DEFINITIONS = "read_definitions";
+    REFERENCES_TARGET = "references_target";
     REJECT = "reject";
     RELATION_COLUMNS = "relation_columns";
     REPLICA_KNOWS = "replica_knows";
@@ -112,10 +113,10 @@ statements! {
     RESTORE_TARGETS = "restore_targets";
     RESUME = "resume";
     RESUME_ALL = "resume_all";
-    RUNNING = "running";
-    RUNS = "runs";
     RUN_NOW = "run_now";
     RUN_SESSION_SETTINGS = "run_session_settings";
+    RUNNING = "running";
+    RUNS = "runs";
     SCAN = "scan";
     SEARCH_PATH = "search_path";
     SERVER = "server";
@@ -129,6 +130,7 @@ statements! {
     TAKE_BACK = "take_back";
     TERMINATE_HOLDER = "terminate_holder";
     TRY_LOCK = "try_lock";
+    TYPE_NAME = "type_name";
     UNHOLD = "unhold";
     UNLOCK = "unlock";
     UPKEEP_DEBRIS = "upkeep_debris";

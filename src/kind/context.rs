@@ -102,6 +102,11 @@ impl RunContext {
         self.now
     }
 
+    /// How long until the job's `timeout` ends the attempt; `None` if never.
+    pub fn time_left(&self) -> Option<Duration> {
+        self.ends.map(|ends| ends.saturating_duration_since(tokio::time::Instant::now()))
+    }
+
     /// The options of this occurrence.
     pub fn options(&self) -> &Options {
         &self.options

@@ -7,6 +7,7 @@
 use std::{future::Future, time::Duration};
 
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::RunContext;
 use crate::{
@@ -29,7 +30,8 @@ impl RunContext {
     /// # Cancel safety
     /// Safe.
     pub async fn rest(&mut self, time: Duration) -> Result<(), Stop> {
-        self.keep(Instant::now(), tokio::time::sleep(time)).await
+        let drain = self.drain.clone();
+        self.keep(Instant::now(), drain, tokio::time::sleep(time)).await
     }
 
     /// Does something outside the database, keeping the session alive meanwhile. No transaction is open then. It asks
@@ -46,12 +48,33 @@ impl RunContext {
         self.stop_if_draining()?;
         let asked = Instant::now();
         self.ping().await?;
-        self.keep(asked, work).await
+        let drain = self.drain.clone();
+        self.keep(asked, drain, work).await
     }
 
-    /// As [`RunContext::keep_while`], where the session was known to be good at `good`.
-    async fn keep<T>(&mut self, mut good: Instant, work: impl Future<Output = T>) -> Result<T, Stop> {
-        let drain = self.drain.clone();
+    /// As [`RunContext::keep_while`], but a replica that shuts down waits for it, until its patience ends: for work
+    /// that is better brought to its end than begun again elsewhere.
+    ///
+    /// # Errors
+    /// As [`RunContext::keep_while`]; [`Stop::Drained`] only before it begins.
+    ///
+    /// # Cancel safety
+    /// As [`RunContext::keep_while`].
+    pub async fn see_through<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
+        self.stop_if_draining()?;
+        let asked = Instant::now();
+        self.ping().await?;
+        self.keep(asked, CancellationToken::new(), work).await
+    }
+
+    /// As [`RunContext::keep_while`], where the session was known to be good at `good`, until
+    /// `drain` is cancelled.
+    async fn keep<T>(
+        &mut self,
+        mut good: Instant,
+        drain: CancellationToken,
+        work: impl Future<Output = T>,
+    ) -> Result<T, Stop> {
         let mut work = std::pin::pin!(work);
         loop {
             tokio::select! {

@@ -16,6 +16,7 @@ mod watch;
 mod workers;
 pub mod inputs;
 pub mod interval;
+pub mod pace;
 pub mod sql;
 pub mod vacuum;
 

@@ -2,9 +2,12 @@
 
 #[cfg(feature = "backup")]
 pub mod backup;
+#[cfg(feature = "command")]
+pub mod command;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod purge;
+pub mod references;
 pub mod reset;
 pub mod sql;
 pub mod upkeep;

@@ -10,6 +10,8 @@ pub mod commands;
 pub mod databases;
 pub mod http;
 pub mod mail;
+#[cfg(feature = "command")]
+pub mod process;
 pub mod secrets;
 pub mod storages;
 #[cfg(feature = "backup")]

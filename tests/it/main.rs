@@ -65,6 +65,9 @@ mod backup_s3;
 // A database, a storage and a job for each test of backups.
 mod backup_support;
 
+// Programs of the local file: how they end, and that none outlives its run.
+mod command;
+
 // What a purge deletes, refuses and reports.
 mod purge;
 

@@ -211,3 +211,37 @@ async fn history_is_pruned_as_it_grows() {
     assert_eq!(db.get::<i64>("SELECT count(*) FROM sexton.run_part", &[]).await, 3);
     replica.drain().await;
 }
+
+#[tokio::test]
+async fn a_job_says_how_much_of_its_history_stays() {
+    let db = Db::new().await;
+    for name in ["few", "brief", "default", "busy"] {
+        db.due(name).await;
+    }
+    // 300 finished runs each, one an hour, the youngest first; those of "busy" are all of its present occurrence.
+    db.execute(
+        "UPDATE sexton.meta SET keep_runs = 250, keep_runs_for = '11 days';
+         UPDATE sexton.job SET keep_runs = 5 WHERE name IN ('few', 'busy');
+         UPDATE sexton.job SET keep_runs_for = '26 hours 30 minutes' WHERE name = 'brief';
+         INSERT INTO sexton.run (id, job_id, job_name, kind, occurrence, origin, attempt, epoch, version, revision, mode, destructive,
+                params, options, inputs, replica_id, holder, backend_pid, program, state, started_at, finished_at, batches, rows_done)
+         SELECT gen_random_uuid(), j.id, j.name, j.kind, CASE WHEN j.name = 'busy' THEN j.occurrence ELSE now() - n * interval '1 hour' END,
+                'run_now', 1, 1, 1000 - n, 1, 'real', false, '{}', '{}', '{}', gen_random_uuid(), 'x', 1, 'x',
+                CASE n WHEN 250 THEN 'running' ELSE 'failed' END, now() - n * interval '1 hour',
+                CASE WHEN n <> 250 THEN now() END, CASE WHEN n <> 250 THEN 0 END, CASE WHEN n <> 250 THEN 0 END
+           FROM sexton.job j, generate_series(1, 300) n",
+    )
+    .await;
+    let prune = "SELECT sexton.prune(id) FROM sexton.job WHERE name = $1";
+    // The one that runs stays, and at most the 200 oldest are looked at in one go.
+    for (name, removed) in
+        [("few", &[199, 95, 0][..]), ("brief", &[199, 74, 0]), ("default", &[50, 0]), ("busy", &[0])]
+    {
+        for expected in removed {
+            assert_eq!(db.get::<i64>(prune, &[&name]).await, *expected, "{name}");
+        }
+    }
+    let kept = "SELECT string_agg(job_name || ' ' || n, ', ' ORDER BY job_name) FROM
+                  (SELECT job_name, count(*) AS n FROM sexton.run GROUP BY job_name) k";
+    assert_eq!(db.get::<String>(kept, &[]).await, "brief 27, busy 300, default 250, few 6");
+}

@@ -103,6 +103,31 @@ async fn the_budget_of_rows_holds_for_all_together_to_the_very_row() {
 }
 
 #[tokio::test]
+async fn what_ends_one_part_for_good_ends_all() {
+    let world = World::new(&table(6000, 4000, "md5(n::text)")).await;
+    for (name, value, stopped) in [("time_limit", "1s", "time_limit"), ("yield_for", "1s", "back_pressure")] {
+        let mut params = params("heap", 2);
+        params[name] = value.into();
+        // Each batch takes a while, or is waited for.
+        match name {
+            "time_limit" => params["where"] = "wide <> (SELECT '' FROM pg_catalog.pg_sleep(0.2))".into(),
+            _ => params["yield_when"] = "true".into(),
+        }
+        world.job(params).await;
+        let ran = world.succeed().await;
+        assert_eq!(detail(&ran, "/stopped"), &json!(stopped));
+        let parts = detail(&ran, "/parts").as_array().unwrap();
+        assert!(parts.iter().any(|part| part["stopped"] == json!(stopped)), "{parts:?}");
+        let left = "SELECT count(*) FROM sexton.run_part WHERE part > 0 AND run_id = (SELECT id FROM sexton.run ORDER BY version DESC LIMIT 1)";
+        let left = world.number(left).await;
+        assert!(
+            i64::try_from(parts.len()).unwrap() < left,
+            "parts that nobody had begun were left: {parts:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn where_there_is_nothing_to_share_one_session_works_and_the_report_says_why() {
     let world = World::new(&table(60, 40, "n")).await;
     for (walk, why) in [("heap", "the table is small"), ("index", "few rows are eligible, or all of one age")]

@@ -44,6 +44,8 @@ pub struct Known {
     /// The path `/hang` was asked for, and the caller went away.
     pub hanging: AtomicBool,
     pub abandoned: AtomicBool,
+    /// Lets `/gate` answer.
+    pub open: AtomicBool,
     port: AtomicUsize,
 }
 
@@ -110,6 +112,13 @@ async fn answer(State(known): State<Arc<Known>>, request: Request) -> Response<B
             let _gone = Gone(Arc::clone(&known));
             known.hanging.store(true, Ordering::Relaxed);
             std::future::pending().await
+        }
+        "/gate" => {
+            known.hanging.store(true, Ordering::Relaxed);
+            while !known.open.load(Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+            plain(200, "through")
         }
         "/slow-body" => {
             let first = stream::iter([Ok::<_, std::io::Error>(Bytes::from_static(b"the beginning"))]);
@@ -202,13 +211,13 @@ fn decode(text: &str) -> Vec<u8> {
 fn encode(bytes: &[u8]) -> String {
     let mut bits: Vec<bool> =
         bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1)).collect();
-    while bits.len() % 6 != 0 {
+    while !bits.len().is_multiple_of(6) {
         bits.push(false);
     }
     let letter =
         |six: &[bool]| char::from(ALPHABET[six.iter().fold(0, |all, bit| all << 1 | usize::from(*bit))]);
     let mut text: String = bits.chunks(6).map(letter).collect();
-    while text.len() % 4 != 0 {
+    while !text.len().is_multiple_of(4) {
         text.push('=');
     }
     text

@@ -10,8 +10,14 @@ mod support;
 // What kinds say of themselves: examples validate, documentation says the same.
 mod descriptions;
 
+// References that dangle or expired: an oracle, concurrent appends, owners.
+mod references;
+mod references_oracle;
+mod references_refused;
+
 // Calls of an endpoint: a server in this process verifies what comes.
 mod http;
+mod http_network;
 mod http_secrets;
 mod http_server;
 

@@ -56,7 +56,7 @@ fn rule(column: &str) -> String {
         "timeout" | "resume_after" => "must be at least 1 second".to_owned(),
         "jitter" => "must be at most 1 day".to_owned(),
         "max_attempts" => "must be from 1 to 1000".to_owned(),
-        "pause_after" => "must be at least 1".to_owned(),
+        "pause_after" | "keep_runs" => "must be at least 1".to_owned(),
         _ => format!("the database does not allow this value (constraint job_{column}_check)"),
     }
 }

@@ -13,8 +13,16 @@ use serde_json::Value;
 use super::{Arming, Change, Field, JobOutcome, Outcome};
 
 /// The columns that hold durations.
-const DURATIONS: &[&str] =
-    &["max_lateness", "jitter", "timeout", "backoff", "backoff_max", "resume_after", "expect_success_every"];
+const DURATIONS: &[&str] = &[
+    "max_lateness",
+    "jitter",
+    "timeout",
+    "backoff",
+    "backoff_max",
+    "resume_after",
+    "expect_success_every",
+    "keep_runs_for",
+];
 
 /// The difference job by job, and a closing line. Plain text.
 pub fn render(outcome: &Outcome) -> String {

@@ -50,6 +50,8 @@ pub(super) const COLUMNS: &[Key] = &[
     key("priority", Takes::Whole, "0"),
     key("search_path", Takes::Text, ""),
     key("expect_success_every", Takes::Duration(Least::AboveZero), ""),
+    key("keep_runs", Takes::Whole, ""),
+    key("keep_runs_for", Takes::Duration(Least::AboveZero), ""),
     key("run_as", Takes::Text, ""),
     key("database", Takes::Text, ""),
     key("inputs", Takes::Inputs, "{}"),

@@ -65,7 +65,7 @@ impl Kind for Http {
         }
         // One state of the local file for the whole call.
         let client = self.outside.http().map_err(refused)?;
-        let answer = context.keep_while(client.send(&call)).await?.map_err(refused)?;
+        let answer = context.see_through(client.send(&call)).await?.map_err(refused)?;
         told_after(&mut details, &answer);
         tracing::debug!(job = context.job(), class = %answer.class, status = answer.status, "http.answered");
         if answer.class != Class::Ok {

@@ -19,6 +19,8 @@ pub struct Budget {
     rows: Option<u64>,
     /// What several share, and take more rows from.
     purse: Option<Arc<Purse>>,
+    /// Whether it has taken some that it has not given back.
+    took: bool,
     until: Option<Instant>,
     /// When the window closes; in the past if it is closed.
     closes: Option<Instant>,
@@ -43,33 +45,45 @@ impl Budget {
             from_now(left.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default())
         });
         let rows = rows.map(|rows| rows.saturating_sub(done));
-        Ok(Budget { rows, purse: None, until: time.map(from_now), closes })
+        Ok(Budget { rows, purse: None, took: false, until: time.map(from_now), closes })
     }
 
     /// For so many that work at a time: its clones keep to it together.
     pub fn shared(&self, workers: u16) -> Budget {
-        let purse = |rows| Arc::new(Purse { rows: Mutex::new(rows), share: 2 * u64::from(workers.max(1)) });
+        let share = 2 * u64::from(workers.max(1));
+        let purse = |rows| Arc::new(Purse(Mutex::new(Rows { rows, share, takers: 0 })));
         Budget { rows: self.rows.map(|_| 0), purse: self.rows.map(purse), ..self.clone() }
     }
 
-    /// Rows that nobody of those who share it has taken.
-    pub fn purse(&self) -> u64 {
-        self.purse.as_ref().map_or(0, |purse| *purse.lock())
+    /// Whether those who share it may still take rows.
+    pub fn more(&self) -> More {
+        let Some(purse) = &self.purse else { return More::Never };
+        let purse = purse.lock();
+        match (purse.rows, purse.takers) {
+            (0, 0) => More::Never,
+            (0, _) => More::Later,
+            _ => More::Now,
+        }
     }
 
     /// Gives back what was taken and not used up, after so many rows.
     pub fn give_back(&mut self, deleted: u64) {
-        if let (Some(purse), Some(rows)) = (&self.purse, &mut self.rows) {
-            *purse.lock() += rows.saturating_sub(deleted);
-            *rows = (*rows).min(deleted);
-        }
+        let (Some(purse), Some(rows)) = (&self.purse, &mut self.rows) else { return };
+        let mut purse = purse.lock();
+        purse.rows += rows.saturating_sub(deleted);
+        purse.takers -= u64::from(std::mem::take(&mut self.took));
+        *rows = (*rows).min(deleted);
     }
 
     /// Whether there was more to take.
     fn take_more(&mut self) -> bool {
         let (Some(purse), Some(rows)) = (&self.purse, &mut self.rows) else { return false };
+        let mut purse = purse.lock();
         let taken = purse.take();
         *rows += taken;
+        if taken > 0 && !std::mem::replace(&mut self.took, true) {
+            purse.takers += 1;
+        }
         taken > 0
     }
 
@@ -98,27 +112,44 @@ impl Budget {
     }
 }
 
+/// Whether there are rows to take from what several share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum More {
+    /// There are.
+    Now,
+    /// Not unless somebody gives some back.
+    Later,
+    /// Not any more.
+    Never,
+}
+
 /// Rows that several may take from.
 #[derive(Debug)]
-struct Purse {
-    rows: Mutex<u64>,
+struct Purse(Mutex<Rows>);
+
+#[derive(Debug)]
+struct Rows {
+    rows: u64,
     /// The part of them that one takes at a time.
     share: u64,
+    /// Those who took some and may give some back.
+    takers: u64,
 }
 
 impl Purse {
+    fn lock(&self) -> MutexGuard<'_, Rows> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Rows {
     /// Not fewer at a time, as long as there are more.
     const LEAST: u64 = 1000;
 
-    fn take(&self) -> u64 {
-        let mut left = self.lock();
-        let taken = (*left / self.share).max(Self::LEAST).min(*left);
-        *left -= taken;
+    fn take(&mut self) -> u64 {
+        let taken = (self.rows / self.share).max(Self::LEAST).min(self.rows);
+        self.rows -= taken;
         taken
-    }
-
-    fn lock(&self) -> MutexGuard<'_, u64> {
-        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -173,13 +204,17 @@ mod tests {
         let (mut one, mut other) = (all.clone(), all.clone());
         assert_eq!((one.spent(0), one.left(0)), (None, Some(2375)), "a quarter");
         assert_eq!((other.spent(0), other.left(0)), (None, Some(1781)), "a quarter of the rest");
-        one.give_back(2000);
-        assert_eq!((all.purse(), one.left(2000)), (9500 - 2000 - 1781, Some(0)));
         let mut deleted = 1781;
         while other.spent(deleted).is_none() {
             deleted += other.left(deleted).expect("there is a limit");
         }
-        assert_eq!((deleted, one.spent(2000)), (7500, Some(Stopped::LimitRows)));
+        other.give_back(deleted);
+        assert_eq!((deleted, other.more()), (9500 - 2375, More::Later), "one may not need all that it took");
+        one.give_back(2000);
+        assert_eq!((one.left(2000), other.more()), (Some(0), More::Now));
+        assert_eq!((other.spent(deleted), other.left(deleted)), (None, Some(375)));
+        other.give_back(deleted + 375);
+        assert_eq!((one.spent(2000), one.more()), (Some(Stopped::LimitRows), More::Never));
     }
 
     #[test]

@@ -11,12 +11,13 @@ use std::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use serde_json::{Value, json};
 
 use super::{
-    budget::Budget,
+    budget::{Budget, More},
     cursor::{Cursor, Cutoff, Place},
     moment::{Block, Moment},
     pace::Pace,
@@ -43,6 +44,9 @@ const PARTS_OF_WORKER: u64 = 8;
 const ROWS_OF_PART: u64 = 100;
 /// Blocks that ages are sampled from.
 const SAMPLED_BLOCKS: f64 = 300.0;
+
+/// How long a worker waits for rows of the budget that others may give back.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// What the shape of the parameter alone cannot tell.
 ///
@@ -83,16 +87,7 @@ pub async fn run(
         }
     }
     let team = Team::of(walk, params, facts);
-    let mut workers = 0;
-    loop {
-        let before = team.deleted();
-        workers = workers.max(context.in_parts(params.workers, &team).await?.workers);
-        // A part may have given rows back when another had just stopped for want of them.
-        let wanting = team.stopped() == Stopped::LimitRows && team.budget.purse() > 0;
-        if !wanting || team.deleted() == before {
-            break;
-        }
-    }
+    let workers = context.in_parts(params.workers, &team).await?.workers;
     Ok(team.tell(walk, workers))
 }
 
@@ -224,10 +219,6 @@ impl<'a> Team<'a> {
         }
     }
 
-    fn deleted(&self) -> u64 {
-        self.together.counted().0
-    }
-
     /// Why the walk as a whole ended: as all its parts did, or else for the first of them that did not come to its end.
     fn stopped(&self) -> Stopped {
         let parts = locked(&self.parts);
@@ -238,11 +229,23 @@ impl<'a> Team<'a> {
             .unwrap_or(Stopped::Drained)
     }
 
-    /// Whether a part need not be begun: it is through, or the run ends for something that concerns all.
-    fn needless(&self, part: u32) -> bool {
-        let parts = locked(&self.parts);
-        parts.get(&part).is_some_and(|part| part.stopped == Stopped::Drained)
-            || parts.values().any(|part| !matches!(part.stopped, Stopped::Drained | Stopped::LimitRows))
+    /// Walks one part to its end, or to that of the budgets.
+    async fn walk(&self, walk: &mut Walk<'_>, context: &mut RunContext) -> Result<Stopped, Stop> {
+        loop {
+            let ended = walk.run(context).await;
+            walk.budget.give_back(walk.tally.deleted);
+            match ended? {
+                Stopped::LimitRows => {}
+                stopped => return Ok(stopped),
+            }
+            // Another may have taken more rows than its part turns out to have.
+            while walk.budget.more() == More::Later {
+                context.rest(LOOK_AGAIN).await?;
+            }
+            if walk.budget.more() == More::Never {
+                return Ok(Stopped::LimitRows);
+            }
+        }
     }
 
     /// Puts together what the parts did, in the walk of the run itself.
@@ -272,7 +275,7 @@ impl PartWork for Team<'_> {
         let (Some(number), Some(cursor)) = (context.part(), context.cursor::<Cursor>()?) else {
             return Err(failed("a part of a purge has no cursor"));
         };
-        if self.needless(number) {
+        if self.stopped() != Stopped::Drained {
             return Ok(());
         }
         context.query(statements::PURGE_PLANNER, &[]).await?;
@@ -280,17 +283,10 @@ impl PartWork for Team<'_> {
         let pressure = Pressure::new(self.params, self.oid);
         let mut walk = Walk::new(self.scope, cursor, pace, self.budget.clone(), pressure, self.may_lock);
         walk.together = Some(Arc::clone(&self.together));
-        let ended = walk.run(context).await;
-        walk.budget.give_back(walk.tally.deleted);
-        let stopped = ended?;
+        let stopped = self.walk(&mut walk, context).await?;
         locked(&self.pressure).absorb(walk.pressure);
         locked(&self.learned).push(walk.pace);
-        let mut parts = locked(&self.parts);
-        let mut tally = walk.tally;
-        if let Some(before) = parts.remove(&number) {
-            tally.absorb(&before.tally);
-        }
-        parts.insert(number, Part { cursor: walk.cursor, tally, stopped });
+        locked(&self.parts).insert(number, Part { cursor: walk.cursor, tally: walk.tally, stopped });
         Ok(())
     }
 }

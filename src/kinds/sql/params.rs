@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::expect::Expect;
-use crate::kind::{Options, Param, ParamError, Stop, inputs, interval::Limit};
+use crate::kind::{Options, Param, ParamError, Stop, inputs, interval::Limit, pace::Pacing};
 
 /// What a job of kind `sql` is told. See [`TABLE`] for what each means.
 #[derive(Clone, Debug, Deserialize)]
@@ -50,27 +50,6 @@ pub enum Repeat {
 
 fn repeat<'de, D: Deserializer<'de>>(from: D) -> Result<Repeat, D::Error> {
     Ok(if bool::deserialize(from)? { Repeat::UntilNothing } else { Repeat::Once })
-}
-
-/// The rest between repetitions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Pacing {
-    /// As long as the last one took.
-    #[default]
-    Gentle,
-    /// None.
-    Full,
-}
-
-impl Pacing {
-    /// The rest after an execution that took that long.
-    pub fn rest_after(self, took: Duration) -> Duration {
-        match self {
-            Pacing::Gentle => took,
-            Pacing::Full => Duration::ZERO,
-        }
-    }
 }
 
 /// Jobs of this kind, as a file has them.

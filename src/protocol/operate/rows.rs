@@ -126,6 +126,10 @@ rows! {
         search_path: Option<String>,
         /// Overdue when its last success is older.
         expect_success_every: Option<String>,
+        /// Finished runs that are kept; `None`: as the installation says.
+        keep_runs: Option<i32>,
+        /// How long they are kept at the most; `None`: as the installation says.
+        keep_runs_for: Option<String>,
         /// Since when it is paused.
         paused_at: Option<Timestamp>,
         /// By whom.

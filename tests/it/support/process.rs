@@ -27,11 +27,21 @@ impl Process {
         Self::with(db, name, &[])
     }
 
+    /// Starts one with further arguments.
+    pub fn with_args(db: &Db, name: &str, args: &[&str]) -> Process {
+        Self::spawn(db, name, &[], args)
+    }
+
     /// Starts one with variables in its environment.
     pub fn with(db: &Db, name: &str, environment: &[(&str, &str)]) -> Process {
+        Self::spawn(db, name, environment, &[])
+    }
+
+    fn spawn(db: &Db, name: &str, environment: &[(&str, &str)], args: &[&str]) -> Process {
         let log = tempfile::NamedTempFile::new().unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_sexton"))
             .args(["run", "--database", &db.conninfo, "--name", name])
+            .args(args)
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .envs(environment.iter().copied())
