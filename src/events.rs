@@ -106,6 +106,8 @@ events! {
         "The VACUUM after a purge failed; the purge itself succeeded.";
     UPKEEP_STEP_FAILED = "upkeep.step_failed" WARN ["job", "step", "error"]
         "One step of an upkeep failed; the others go on.";
+    UPLOAD_ABORT_FAILED = "upload.abort_failed" DEBUG ["storage", "key", "error"]
+        "A storage did not take back an upload that was given up: parts of it may be left there.";
     PRUNE_FAILED = "prune.failed" DEBUG ["error"]
         "Old runs could not be removed; the next run does it.";
     NOTICE_SENT = "notice.sent" INFO ["channel", "event", "attempt"]

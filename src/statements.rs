@@ -22,6 +22,9 @@ statements! {
     APPLY_LOCK = "apply_lock";
     ARM = "arm";
     ARM_APPLIED = "arm_applied";
+    BACKUP_MOMENT = "backup_moment";
+    BACKUP_QUERY_USES = "backup_query_uses";
+    BACKUP_TABLES = "backup_tables";
     CANCEL = "cancel";
     CHANNEL_ON = "channel_on";
     CHANNELS = "channels";
@@ -111,6 +114,7 @@ statements! {
     READ_DEFINITIONS = "read_definitions";
     REFERENCES_TARGET = "references_target";
     REJECT = "reject";
+    RELATION_COLUMNS = "relation_columns";
     REPLICA_KNOWS = "replica_knows";
     REPLICA_START = "replica_start";
     REQUESTED = "requested";
@@ -119,6 +123,9 @@ statements! {
     RESET_SESSION = "reset_session";
     RESET_TARGET = "reset_target";
     RESOURCES = "resources";
+    RESTORE_FOREIGN_KEYS = "restore_foreign_keys";
+    RESTORE_SEQUENCES = "restore_sequences";
+    RESTORE_TARGETS = "restore_targets";
     RESUME = "resume";
     RESUME_ALL = "resume_all";
     RUN_NOW = "run_now";
@@ -126,6 +133,7 @@ statements! {
     RUNNING = "running";
     RUNS = "runs";
     SCAN = "scan";
+    SEARCH_PATH = "search_path";
     SERVER = "server";
     SKIP = "skip";
     SPLIT = "split";

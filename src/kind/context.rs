@@ -142,6 +142,11 @@ impl RunContext {
         Some((claim.target_name.as_deref()?, claim.target_oid?))
     }
 
+    /// The installation: the same for all replicas of a database, another in a copy of it that was adopted.
+    pub fn install_id(&self) -> Uuid {
+        self.held.claim().install_id
+    }
+
     /// The fencing token for the outside, `epoch.version`: it grows with every change of holder.
     pub fn token(&self) -> String {
         format!("{}.{}", self.held.claim().epoch, self.held.claim().version)

@@ -1,5 +1,7 @@
 //! The built-in kinds. Each uses only what a user's own crate could: `crate::kind`, and its statements.
 
+#[cfg(feature = "backup")]
+pub mod backup;
 #[cfg(feature = "command")]
 pub mod command;
 pub mod fan_out;

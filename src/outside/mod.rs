@@ -15,6 +15,10 @@ pub mod process;
 pub mod secrets;
 pub mod storages;
 pub mod webhooks;
+#[cfg(feature = "backup")]
+pub mod storage;
+#[cfg(feature = "backup")]
+pub mod backup;
 
 use std::{collections::BTreeMap, sync::Arc};
 

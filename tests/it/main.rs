@@ -67,6 +67,16 @@ mod protocol_cancel_safety;
 // Replicas as processes, with a purge: killed, frozen, drained, ended at each failpoint.
 mod protocol_process;
 
+// What a backup brings back, never presents, and removes.
+mod backup;
+
+// The same with an S3 server in this process.
+#[cfg(feature = "s3-server")]
+mod backup_s3;
+
+// A database, a storage and a job for each test of backups.
+mod backup_support;
+
 // Programs of the local file: how they end, and that none outlives its run.
 mod command;
 

@@ -3,7 +3,7 @@
 use sexton::{Registry, kind::Param};
 
 /// The kinds whose documentation is checked here.
-const KINDS: &[&str] = &["command", "fan_out", "http", "references", "reset", "sql", "upkeep"];
+const KINDS: &[&str] = &["backup", "command", "fan_out", "http", "references", "reset", "sql", "upkeep"];
 
 #[test]
 fn the_examples_of_the_kinds_validate() {

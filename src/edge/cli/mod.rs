@@ -22,6 +22,7 @@ mod oneshot;
 mod output;
 mod plan;
 mod replica;
+mod restore;
 mod run;
 mod runs;
 mod schema;
@@ -118,6 +119,8 @@ enum Command {
     #[command(about = verbs::EXEC.help, after_help = "Example: sexton exec --lock app:42 --lock backup --shared --wait 10m -- ./update.sh 42\n\n\
         Exit codes: the command's own, 128 and the signal that ended it; 3 if a resource is held, 4 if the session was lost.")]
     Exec(exec::ExecArgs),
+    #[command(about = verbs::RESTORE.help, after_help = "Example: sexton restore --storage offsite --list\n         sexton restore --storage offsite latest --set users --into users_old")]
+    Restore(restore::RestoreArgs),
     #[command(about = verbs::KINDS.help, after_help = "Example: sexton kinds purge")]
     Kinds(kinds::KindsArgs),
     #[command(about = verbs::DOCTOR.help, after_help = "Example: sexton doctor --json | jq '.[] | select(.verdict != \"ok\")'")]
@@ -207,6 +210,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit> {
         Command::Unhold(args) => steer::unhold(context, &args).await,
         Command::Adopt => steer::adopt(context).await,
         Command::Notices(args) => notices::notices(context, &args).await,
+        Command::Restore(args) => restore::restore(context, &args).await,
         Command::Kinds(args) => kinds::list(context, &args),
         Command::Doctor(args) => doctor::doctor(context, &args).await,
         Command::Completions(args) => shell::completions(context, &args),

@@ -19,8 +19,8 @@ mod host;
 mod resolve;
 #[cfg(feature = "http")]
 mod sign;
-#[cfg(feature = "http")]
-mod tls;
+#[cfg(any(feature = "http", feature = "backup"))]
+pub(super) mod tls;
 #[cfg(feature = "http")]
 mod tokenlib;
 

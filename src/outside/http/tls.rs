@@ -1,4 +1,4 @@
-//! TLS for calls: the system's certificates, and those of the local file.
+//! TLS for calls and buckets: the system's certificates, and those of the local file.
 //!
 //! What is easy to get wrong: a library must not use the process's default provider, which may be another or none.
 
@@ -15,8 +15,9 @@ use crate::{
     outside::Contents,
 };
 
-/// TLS as the system trusts it, by our own provider: a process may have another default.
-pub(super) fn tls(contents: &Contents) -> Result<(ClientConfig, Option<String>)> {
+/// TLS as the system trusts it, by our own provider: a process may have another default. Where the system has no
+/// certificates, also why: nothing is trusted then.
+pub(in crate::outside) fn tls(contents: &Contents) -> Result<(ClientConfig, Option<String>)> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let roots = match &contents.http.roots {
         None => Vec::new(),

@@ -1,0 +1,19 @@
+//! Backups as they lie in a storage: written by the kind `backup`, read back by `sexton restore`.
+//!
+//! A backup is a folder `JOB/OCCURRENCE/EPOCH.VERSION/` of one object a set, and a manifest, which is written last and only
+//! if none is there. What is easy to get wrong: objects without a manifest say nothing, however whole they look; readers
+//! trust manifests alone, and restore believes the manifest rather than what the job says today.
+
+mod keep;
+mod layout;
+mod lines;
+mod manifest;
+mod shelf;
+mod verify;
+
+pub use keep::{Keep, kept};
+pub use layout::{Folder, folder, parse_token};
+pub use lines::{Lines, quoted_json};
+pub use manifest::{Column, Encoding, Format, Manifest, SetManifest, VERSION, fingerprint};
+pub use shelf::{Backup, Debris, Shelf, begin, publish};
+pub use verify::{Verified, difference, verify_set};

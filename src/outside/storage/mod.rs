@@ -1,0 +1,311 @@
+//! Storages: the named places, a folder or an S3-compatible bucket, where backups and archives go.
+//!
+//! A storage knows keys (`a/b/c`, below its prefix) and nothing of what stands in the objects. What is easy to get wrong:
+//! an object that is being written must not be taken for one that is complete, and a writer that is dropped half way must
+//! not leave parts behind that nobody lists and everybody pays for; see [`Upload`].
+
+mod digest;
+mod object;
+mod s3;
+mod upload;
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use object_store::{
+    ObjectStore, ObjectStoreExt, PutMode, PutOptions, local::LocalFileSystem, path::Path as StorePath,
+};
+
+pub use digest::Digest;
+pub use object::Content;
+pub use upload::{Upload, Written};
+
+use super::{Contents, Storage};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How large the parts of an upload are, and so about a third of what one holds in memory; S3 takes 10,000 parts, so an
+/// object may have 160 GB.
+const PART_BYTES: usize = 16 << 20;
+
+/// Whether an object was written, or one was there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Put {
+    /// It was not there, and now it is.
+    Created,
+    /// Somebody else wrote it before; theirs stands.
+    Present,
+}
+
+/// An object as a list has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// Its key, below the storage's prefix.
+    pub key: String,
+    /// Its size.
+    pub bytes: u64,
+    /// When it was written, by the storage's clock.
+    pub written_at: Timestamp,
+}
+
+/// An open storage. Cheap to clone.
+#[derive(Clone)]
+pub struct OpenStorage {
+    name: Arc<str>,
+    store: Arc<dyn ObjectStore>,
+    prefix: Arc<str>,
+    folder: Option<PathBuf>,
+    part_bytes: usize,
+}
+
+impl fmt::Debug for OpenStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Storage({})", self.name)
+    }
+}
+
+impl OpenStorage {
+    /// Opens the storage of this name as the local file has it. A bucket is not asked before the first use.
+    ///
+    /// # Errors
+    /// [`ErrorKind::NotFound`] if there is no such storage, or none of the secrets that it names;
+    /// [`ErrorKind::Outside`] if the folder is not there, or what is known of the bucket makes no sense.
+    pub fn open(name: &str, contents: &Contents) -> Result<OpenStorage> {
+        let about = |error: Error| error.about(format!("storage {name}"));
+        let (store, prefix, folder): (Arc<dyn ObjectStore>, String, _) = match contents.storages.get(name) {
+            Some(Storage::Folder(path)) => {
+                (Arc::new(folder(path).map_err(about)?), String::new(), Some(path))
+            }
+            Some(Storage::Bucket(bucket)) => {
+                let (store, prefix) = s3::open(bucket, contents).map_err(about)?;
+                (Arc::new(store), prefix, None)
+            }
+            None => return Err(unknown(name, contents)),
+        };
+        Ok(OpenStorage {
+            name: name.into(),
+            store,
+            prefix: prefix.into(),
+            folder: folder.cloned(),
+            part_bytes: PART_BYTES,
+        })
+    }
+
+    /// Uploads in parts of that many bytes instead of 16 MiB; servers take no parts under 5 MiB but the last.
+    #[must_use]
+    pub fn with_part_bytes(mut self, bytes: usize) -> Self {
+        self.part_bytes = bytes;
+        self
+    }
+
+    /// The name that jobs use.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Begins an object: what is written is compressed and streamed, and the object is there once
+    /// [`Upload::finish`] says so.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Invalid`] if `key` cannot be one.
+    pub fn upload(&self, key: &str) -> Result<Upload> {
+        let path = self.path(key)?;
+        Ok(Upload::new(self.name.clone(), Arc::clone(&self.store), path, self.part_bytes))
+    }
+
+    /// Writes a small object as it is, unless one of this key is there.
+    ///
+    /// # Errors
+    /// If the storage refuses, does not answer, or cannot do this.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open whether it was written; never half of it.
+    pub async fn put_if_absent(&self, key: &str, content: impl Into<Bytes>) -> Result<Put> {
+        let path = self.path(key)?;
+        let options = PutOptions { mode: PutMode::Create, ..PutOptions::default() };
+        match self.store.put_opts(&path, content.into().into(), options).await {
+            Ok(_) => Ok(Put::Created),
+            Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::Present),
+            Err(error) => Err(failed(&self.name, &format!("cannot write {key}"), &error)),
+        }
+    }
+
+    /// Reads a small object whole; `None` if there is none.
+    ///
+    /// # Errors
+    /// If it is larger than `at_most` bytes, or the storage refuses or does not answer.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn read_small(&self, key: &str, at_most: u64) -> Result<Option<Bytes>> {
+        let path = self.path(key)?;
+        let what = format!("cannot read {key}");
+        let found = match self.store.get(&path).await {
+            Ok(found) => found,
+            Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(error) => return Err(failed(&self.name, &what, &error)),
+        };
+        if found.meta.size > at_most {
+            let message = format!("{key} has {} bytes, more than the {at_most} it may have", found.meta.size);
+            return Err(Error::new(ErrorKind::Outside, message).about(format!("storage {}", self.name)));
+        }
+        found.bytes().await.map(Some).map_err(|error| failed(&self.name, &what, &error))
+    }
+
+    /// Opens an object that [`OpenStorage::upload`] wrote, to read what was written to it.
+    ///
+    /// # Errors
+    /// If it is not there, or the storage refuses or does not answer.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn open_object(&self, key: &str) -> Result<Content> {
+        let found = self.store.get(&self.path(key)?).await;
+        let found = found.map_err(|error| failed(&self.name, &format!("cannot read {key}"), &error))?;
+        Ok(Content::new(self.name.clone(), key.to_owned(), found.into_stream()))
+    }
+
+    /// All objects below `prefix` (a folder, not the beginning of a name), in the order of their keys.
+    ///
+    /// # Errors
+    /// If the storage refuses or does not answer.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub async fn list(&self, prefix: &str) -> Result<Vec<Listed>> {
+        let path = self.path(prefix)?;
+        let found: Vec<_> = self
+            .store
+            .list(Some(&path))
+            .try_collect()
+            .await
+            .map_err(|error| failed(&self.name, &format!("cannot list {prefix}"), &error))?;
+        let mut listed: Vec<Listed> = found
+            .into_iter()
+            .filter_map(|meta| {
+                let key = self.key(meta.location.as_ref())?;
+                let written_at = Timestamp::from_second(meta.last_modified.timestamp()).ok()?;
+                Some(Listed { key, bytes: meta.size, written_at })
+            })
+            .collect();
+        listed.sort_by(|a, b| a.key.cmp(&b.key));
+        Ok(listed)
+    }
+
+    /// Deletes these objects; one that is gone already is no error.
+    ///
+    /// # Errors
+    /// If the storage refuses or does not answer.
+    ///
+    /// # Cancel safety
+    /// Dropping the future leaves open which of them are gone.
+    pub async fn delete(&self, keys: &[String]) -> Result<()> {
+        for key in keys {
+            match self.store.delete(&self.path(key)?).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(failed(&self.name, &format!("cannot delete {key}"), &error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes everything below `prefix`, and what a folder holds of uploads that were killed half way.
+    ///
+    /// # Errors
+    /// If the storage refuses or does not answer.
+    ///
+    /// # Cancel safety
+    /// As [`OpenStorage::delete`].
+    pub async fn delete_prefix(&self, prefix: &str) -> Result<()> {
+        let path = self.path(prefix)?;
+        if path.as_ref().is_empty() {
+            return Err(Error::invalid("an empty prefix is the whole storage").about("delete_prefix"));
+        }
+        if let Some(folder) = &self.folder {
+            let folder = folder.join(path.as_ref());
+            let removed = tokio::task::spawn_blocking(move || remove_folder(&folder)).await;
+            let removed = removed.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+            return removed.map_err(|error| {
+                Error::new(ErrorKind::Outside, format!("cannot delete {prefix}"))
+                    .about(format!("storage {}", self.name))
+                    .caused_by(error)
+            });
+        }
+        let paths: Vec<_> = self.store.list(Some(&path)).map_ok(|meta| meta.location).boxed().collect().await;
+        for path in paths {
+            let path = path.map_err(|error| failed(&self.name, &format!("cannot list {prefix}"), &error))?;
+            match self.store.delete(&path).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(failed(&self.name, &format!("cannot delete {path}"), &error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// `Path::join` would make one segment of `a/b`, hence the text.
+    fn path(&self, key: &str) -> Result<StorePath> {
+        let whole = match (self.prefix.is_empty(), key.is_empty()) {
+            (true, _) => key.to_owned(),
+            (false, true) => self.prefix.to_string(),
+            (false, false) => format!("{}/{key}", self.prefix),
+        };
+        StorePath::parse(&whole).map_err(|error| {
+            Error::invalid(format!("{whole:?} is no key"))
+                .about(format!("storage {}", self.name))
+                .caused_by(error)
+        })
+    }
+
+    fn key(&self, path: &str) -> Option<String> {
+        if self.prefix.is_empty() {
+            return Some(path.to_owned());
+        }
+        Some(path.strip_prefix(&*self.prefix)?.strip_prefix('/')?.to_owned())
+    }
+}
+
+fn unknown(name: &str, contents: &Contents) -> Error {
+    let known: Vec<&str> = contents.storages.keys().map(String::as_str).collect();
+    let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
+    Error::new(ErrorKind::NotFound, format!("no storage \"{name}\" is known here; known: {known}"))
+        .with_remedy(format!("add [storages.{name}] to the replica's local file"))
+}
+
+fn folder(path: &std::path::Path) -> Result<LocalFileSystem> {
+    if !path.is_dir() {
+        return Err(Error::new(ErrorKind::Outside, format!("the folder {} is not there", path.display()))
+            .with_remedy("create it, or mount what belongs there; it is not made, since a missing mount looks the same"));
+    }
+    let store = LocalFileSystem::new_with_prefix(path).map_err(|error| {
+        Error::new(ErrorKind::Outside, format!("cannot use the folder {}", path.display())).caused_by(error)
+    })?;
+    Ok(store.with_fsync(true))
+}
+
+fn remove_folder(folder: &std::path::Path) -> std::io::Result<()> {
+    match std::fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// What the client library reports, with what helps. Its texts hold those of their causes, so the causes are left out.
+fn failed(storage: &str, what: &str, error: &(dyn std::error::Error + 'static)) -> Error {
+    let text = error.to_string();
+    let denied = ["403 Forbidden", "401 Unauthorized"].iter().any(|status| text.contains(status));
+    let remedy = match error.downcast_ref::<object_store::Error>() {
+        _ if denied => {
+            "check the storage's access_key_id and secret_access_key, and what they may do in the bucket"
+        }
+        Some(object_store::Error::NotFound { .. }) => "check that the bucket and the object are there",
+        Some(object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. }) => {
+            "the storage must take a write on condition that nothing is there (If-None-Match)"
+        }
+        _ => "see whether the storage can be reached from here and has room",
+    };
+    Error::new(ErrorKind::Outside, format!("{what}: {text}"))
+        .about(format!("storage {storage}"))
+        .with_remedy(remedy)
+}
