@@ -10,7 +10,9 @@
 
 mod age;
 mod budget;
+mod check;
 mod choose;
+mod counts;
 mod cursor;
 mod described;
 mod guard;
@@ -29,6 +31,7 @@ mod report;
 mod sample;
 mod statement;
 mod target;
+mod text;
 mod walk;
 mod walk_heap;
 mod walk_index;
