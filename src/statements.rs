@@ -74,6 +74,9 @@ statements! {
     PLAN = "plan";
     PROPOSE = "propose";
     PRUNE = "prune";
+    PURGE_ARCHIVE = "purge_archive";
+    PURGE_CASCADES = "purge_cascades";
+    PURGE_CHILDREN = "purge_children";
     PURGE_CUTOFF = "purge_cutoff";
     PURGE_DONE_BEFORE = "purge_done_before";
     PURGE_FOREIGN_KEYS = "purge_foreign_keys";

@@ -55,6 +55,9 @@ mod purge;
 // What purges must leave: holds, set at any moment, and what jobs protect.
 mod purge_hold;
 
+// Purges of random tables with children and archives against what plain SQL says must be left.
+mod purge_family_oracle;
+
 // Purges of random tables against what plain SQL says must be left.
 mod purge_oracle;
 

@@ -3,6 +3,8 @@
 //! No database is asked. What is easy to get wrong: a parameter that would silently have no effect is an error too.
 
 use super::{
+    archive::Archive,
+    children::Child,
     hold::Protect,
     own::RetentionQuery,
     params::{CutoffFrom, Pacing, Params, Straddling, WalkChoice},
@@ -31,6 +33,7 @@ impl Params {
         self.check_predicate()?;
         self.check_kept()?;
         self.check_partitions()?;
+        self.check_family()?;
         if self.batch.is_some_and(|rows| !(1..=1_000_000).contains(&rows)) {
             return wrong("batch", "must be from 1 to 1000000 rows");
         }
@@ -54,6 +57,31 @@ impl Params {
             return wrong("max_fraction", "must be above 0 and at most 1, such as 0.5");
         }
         Ok(())
+    }
+
+    fn check_family(&self) -> Result<(), ParamError> {
+        let whole = self.walk == WalkChoice::Partition;
+        if let Some(children) = &self.children {
+            if children.is_empty() {
+                return Err(ParamError::new(
+                    "children",
+                    "is empty; leave it out if no other rows are to go first",
+                ));
+            }
+            if whole {
+                return Err(ParamError::new(
+                    "children",
+                    "go row by row, but walk = \"partition\" takes partitions as a whole",
+                ));
+            }
+            Child::check_all(children, &self.table)?;
+        }
+        if self.archive.is_some() && whole {
+            let message =
+                "takes rows, but walk = \"partition\" takes partitions as a whole: see archive_schema";
+            return Err(ParamError::new("archive", message));
+        }
+        self.archive.as_ref().map_or(Ok(()), Archive::check)
     }
 
     fn check_kept(&self) -> Result<(), ParamError> {

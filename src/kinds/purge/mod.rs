@@ -9,16 +9,20 @@
 //! from the run's now, once, and committed with the cursor before the first row goes.
 
 mod age;
+mod archive;
 mod budget;
 mod check;
+mod children;
 mod choose;
 mod counts;
 mod cursor;
 mod described;
+mod family;
 mod guard;
 mod hold;
 mod keep;
 mod kept;
+mod lineage;
 mod moment;
 mod own;
 mod pace;
@@ -27,6 +31,7 @@ mod partitions;
 mod preflight;
 mod pressure;
 mod referenced;
+mod remove;
 mod report;
 mod sample;
 mod statement;
@@ -38,10 +43,12 @@ mod walk_index;
 mod walk_partition;
 mod window;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use crate::kind::interval::{Limit, Retention};
 pub use age::AgeUnit;
+pub use archive::Archive;
+pub use children::{Child, ChildTable, Columns};
 pub use hold::{Listed, Protect};
 pub use keep::KeepLast;
 pub use own::RetentionQuery;
@@ -51,8 +58,10 @@ pub use window::Window;
 use self::{
     budget::Budget,
     cursor::{Cursor, Cutoff, Place},
+    family::Family,
     pace::Pace,
     pressure::Pressure,
+    remove::Removal,
     report::{Before, Found, Sizes},
     statement::Scope,
     target::{Facts, ForeignKey},
@@ -103,24 +112,46 @@ impl Kind for Purge {
         }
         let facts = Facts::read(context, &params).await?;
         preflight::table(context.job(), &facts)?;
-        let scope = target::scope(context, &params, &facts).await?;
-        let keys = target::foreign_keys(context, &facts).await?;
+        let family = family::read(context, &params, &facts).await?;
+        let archive = match &params.archive {
+            Some(archive) => Some(archive::read(context, archive, &facts, "archive").await?),
+            None => None,
+        };
+        preflight::family(&facts, &family, archive.as_ref())?;
+        let scope = target::scope(context, &params, &facts, &family).await?;
+        let keys = target::all_foreign_keys(context, &facts, &family).await?;
+        let meant = Meant { facts, family, archive, scope, keys };
         match context.mode() {
-            Mode::Dry => dry_run(context, &params, &facts, &scope, &keys).await,
-            Mode::Real => real_run(context, &params, &facts, &scope, &keys).await,
+            Mode::Dry => dry_run(context, &params, &meant).await,
+            Mode::Real => real_run(context, &params, &meant).await,
         }
     }
 }
 
-async fn real_run(
-    context: &mut RunContext,
-    params: &Params,
-    facts: &Facts,
-    scope: &Scope,
-    keys: &[ForeignKey],
-) -> Result<Report, Stop> {
+/// What the params mean, by the server's judgment.
+struct Meant {
+    facts: Facts,
+    family: Family,
+    archive: Option<archive::Into>,
+    scope: Scope,
+    keys: Vec<ForeignKey>,
+}
+
+impl Meant {
+    async fn warnings(&self, context: &mut RunContext) -> Result<Vec<String>, Stop> {
+        preflight::warnings(context, &self.facts, &self.keys, &self.family, self.archive.as_ref()).await
+    }
+
+    /// Whether rows that others have locked can be stepped around.
+    fn may_lock(&self) -> bool {
+        self.facts.may_lock && self.family.nodes.iter().all(|node| node.facts.may_lock)
+    }
+}
+
+async fn real_run(context: &mut RunContext, params: &Params, meant: &Meant) -> Result<Report, Stop> {
+    let Meant { facts, family, archive, scope, keys } = meant;
     let since = tokio::time::Instant::now();
-    preflight::foreign_keys(facts, keys, params)?;
+    preflight::foreign_keys(facts, keys, family, params)?;
     let done = rows_done_before(context).await?;
     let budget = Budget::new(params, context.options(), done, context.now())?;
     if budget.spent(0) == Some(Stopped::WindowClosed) {
@@ -131,7 +162,7 @@ async fn real_run(
         started: since,
         sizes: Sizes::read(context, facts.oid).await?,
         wal: report::wal(context).await?,
-        warnings: preflight::warnings(context, facts, keys).await?,
+        warnings: meant.warnings(context).await?,
         approved: None,
     };
     let cursor = match context.cursor::<Cursor>()? {
@@ -150,8 +181,9 @@ async fn real_run(
     let pace = Pace::new(params.pacing, unit, params.batch);
     context.query(statements::PURGE_PLANNER, &[]).await?;
     let pressure = Pressure::new(params, facts.oid);
-    let mut walk = Walk::new(scope, cursor, pace, budget, pressure, facts.may_lock);
+    let mut walk = Walk::new(scope, cursor, pace, budget, pressure, meant.may_lock());
     walk.whole = whole;
+    walk.removal = Removal::new(family, archive.as_ref(), scope);
     before.started = tokio::time::Instant::now();
     let ended = walk.run(context).await;
     // However it ended: the run's end is written on this session. A session that is gone says so again there.
@@ -190,16 +222,11 @@ async fn begin(
     Ok(cursor)
 }
 
-async fn dry_run(
-    context: &mut RunContext,
-    params: &Params,
-    facts: &Facts,
-    scope: &Scope,
-    keys: &[ForeignKey],
-) -> Result<Report, Stop> {
+async fn dry_run(context: &mut RunContext, params: &Params, meant: &Meant) -> Result<Report, Stop> {
+    let Meant { facts, family, archive, scope, keys } = meant;
     let cutoff = cutoff(context, params, scope).await?;
     let mut problems = Vec::new();
-    note(preflight::foreign_keys(facts, keys, params).map(drop), &mut problems)?;
+    note(preflight::foreign_keys(facts, keys, family, params), &mut problems)?;
     note(sample::look(context, scope).await, &mut problems)?;
     let verdict = guard::judge(context, params, scope, facts, cutoff.as_ref()).await?;
     let kept = match scope.keeps_some() {
@@ -219,15 +246,25 @@ async fn dry_run(
     };
     let walk = chosen.map(|chosen| (chosen.at.walk(), chosen.why));
     let extent = extent(context, scope, cutoff.as_ref()).await?;
-    let missing = keys.iter().filter(|key| !key.indexed).map(|key| key.remedy.clone()).collect();
-    let mut warnings = preflight::warnings(context, facts, keys).await?;
+    let missing = preflight::unindexed(keys, family).into_iter().map(|(_, remedy)| remedy).collect();
+    let mut warnings = meant.warnings(context).await?;
     warnings.extend(whole.as_ref().and_then(Whole::warning));
     let whole = match whole {
         Some(whole) => whole.listed(context).await?,
         None => Value::Null,
     };
+    let mut children = Vec::new();
+    for table in family.tables() {
+        let sql = family.count(scope, cutoff.as_ref(), table.facts.oid());
+        let rows = guard::number(&context.query(&sql.text, &sql.values).await?);
+        let archive = table.archive.as_ref().map(|archive| archive.table.as_str());
+        children.push(json!({"table": table.facts.name(), "eligible": rows, "archive": archive}));
+    }
+    let children = (!children.is_empty()).then_some(children);
+    let archive = archive.as_ref().map(|archive| archive.table.to_string());
     let cutoff = cutoff.map(|cutoff| cutoff.at);
-    let found = Found { cutoff, verdict, walk, whole, extent, kept, problems, missing, warnings };
+    let found =
+        Found { cutoff, verdict, walk, whole, children, archive, extent, kept, problems, missing, warnings };
     Ok(report::of_dry_run(params, scope, found))
 }
 

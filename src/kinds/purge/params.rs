@@ -2,7 +2,10 @@
 
 use serde::Deserialize;
 
-use super::{age::AgeUnit, hold::Protect, keep::KeepLast, own::RetentionQuery, window::Window};
+use super::{
+    age::AgeUnit, archive::Archive, children::Child, hold::Protect, keep::KeepLast, own::RetentionQuery,
+    window::Window,
+};
 use crate::kind::interval::{Limit, Retention};
 
 /// What a purge job is told. See `described` for what each means, and `check` for what does not go together.
@@ -42,6 +45,10 @@ pub struct Params {
     /// What becomes of rows that others reference.
     #[serde(default)]
     pub on_referenced: OnReferenced,
+    /// Tables whose rows go first.
+    pub children: Option<Vec<Child>>,
+    /// Where the rows are kept.
+    pub archive: Option<Archive>,
     /// Rows a batch; adaptive if absent.
     pub batch: Option<u64>,
     /// How much of the database the purge takes.

@@ -121,6 +121,8 @@ fn spares(params: &Params, scope: &Scope) -> Option<&'static str> {
         keep_min: _,
         protect,
         on_referenced: _,
+        children,
+        archive: rows_kept,
         batch: _,
         pacing: _,
         window: _,
@@ -137,6 +139,9 @@ fn spares(params: &Params, scope: &Scope) -> Option<&'static str> {
         exact_counts: _,
     } = params;
     [
+        // Their rows go row by row, and so does what is kept in a table.
+        ("children", children.is_some()),
+        ("archive", rows_kept.is_some()),
         ("where", written.is_some() || !predicate.is_empty()),
         ("a hold", !holds.is_empty()),
         ("protect", protect.is_some() || !unless.is_empty()),

@@ -77,8 +77,9 @@ pub async fn of_run(
     let wal = wal(context).await?.zip(before.wal).map(|(after, before)| after - before);
     let after = Sizes::read(context, oid).await?;
     let left = left(context, &walk, stopped).await?;
-    let Walk { cursor, tally, whole, pressure, .. } = &walk;
+    let Walk { cursor, tally, whole, pressure, removal, .. } = &walk;
     let whole = whole.as_ref().map(|whole| whole.to_json());
+    let removal = removal.as_ref().map(|removal| removal.to_json());
     let (min, max) = tally.extremes.unwrap_or_default();
     let details = json!({
         "dry": false,
@@ -96,8 +97,10 @@ pub async fn of_run(
         "before": before.sizes.to_json(), "after": after.to_json(),
         "holds": holds(walk.scope), "approved": before.approved, "warnings": before.warnings,
     });
-    let mut report =
-        filled(Report::new(stopped), [details, left, whole.unwrap_or_default(), pressure.to_json()]);
+    let mut report = filled(
+        Report::new(stopped),
+        [details, left, whole.unwrap_or_default(), removal.unwrap_or_default(), pressure.to_json()],
+    );
     let elapsed = jiff::SignedDuration::try_from(before.since.elapsed()).unwrap_or_default();
     let now = context.now().checked_add(elapsed).unwrap_or(context.now());
     report.come_back = come_back(params, stopped, now);
@@ -158,6 +161,10 @@ pub struct Found {
     pub walk: Option<(&'static str, String)>,
     /// The partitions that would go, as JSON.
     pub whole: Value,
+    /// Rows of child tables that would go with theirs, as JSON; nothing if none are named.
+    pub children: Option<Vec<Value>>,
+    /// Where rows would be kept.
+    pub archive: Option<String>,
     /// Oldest and youngest age that would go.
     pub extent: Option<(Value, Value)>,
     /// Rows that are old and stay, by holds and by what the job protects.
@@ -185,6 +192,7 @@ pub fn of_dry_run(params: &Params, scope: &Scope, found: Found) -> Report {
         "retention": params.retention_text(),
         "grace": params.grace.as_ref().map(Retention::as_str),
         "eligible": rows, "kept": found.kept, "holds": holds(scope), "table_rows": of, "oldest": oldest, "newest": newest,
+        "children": found.children, "archive": found.archive,
         "walk": walk, "walk_why": why,
         "would_refuse": refusals, "missing_indexes": found.missing, "warnings": found.warnings,
         "deleted": 0,

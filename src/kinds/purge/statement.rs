@@ -109,6 +109,17 @@ impl Scope {
         Some(self.first_age(Sql::new("SELECT ("), from, " > ", to)?.add(" LIMIT 1)"))
     }
 
+    /// Locks what is eligible in a range; where each row is.
+    pub fn lock<'a>(&'a self, cutoff: Option<&'a Cutoff>, range: &'a Range, form: &'a Form) -> Sql<'a> {
+        let sql = Sql::new("SELECT tableoid, ctid FROM ").add(&self.table.0).add(" WHERE ");
+        let sql = self.eligible_in(sql, cutoff, range);
+        match form {
+            Form::Whole => sql.add(" FOR UPDATE"),
+            Form::Some(limit) => sql.add(" LIMIT ").bind(limit, "bigint").add(" FOR UPDATE"),
+            Form::Unlocked(limit) => sql.add(" LIMIT ").bind(limit, "bigint").add(" FOR UPDATE SKIP LOCKED"),
+        }
+    }
+
     fn first_age<'a>(
         &'a self,
         sql: Sql<'a>,

@@ -20,6 +20,11 @@ impl Quoted {
         Quoted(format!("({text}\n)"))
     }
 
+    /// What was put together of such text by the rules above.
+    pub(super) fn raw(text: String) -> Self {
+        Quoted(text)
+    }
+
     /// Within a statement.
     pub(super) fn as_str(&self) -> &str {
         &self.0

@@ -19,6 +19,7 @@ use super::{
     pace::{Pace, Patience},
     params::Pacing,
     pressure::{self, Pressure},
+    remove::Removal,
     statement::{Form, Scope, Sql},
     walk_heap, walk_index,
     walk_partition::{self, Whole},
@@ -99,6 +100,8 @@ pub struct Walk<'a> {
     pub(super) whole: Option<Whole<'a>>,
     /// What it steps back for.
     pub(super) pressure: Pressure,
+    /// How it removes rows that do not just go.
+    pub(super) removal: Option<Removal<'a>>,
 }
 
 impl<'a> Walk<'a> {
@@ -125,6 +128,7 @@ impl<'a> Walk<'a> {
             crowded: None,
             whole: None,
             pressure,
+            removal: None,
         }
     }
 
@@ -186,7 +190,6 @@ impl<'a> Walk<'a> {
     }
 
     async fn take(&mut self, context: &mut RunContext, step: Step) -> Result<(), Stop> {
-        let (scope, cutoff) = (self.scope, self.cursor.cutoff);
         let mut after = self.cursor.clone();
         if step.form == Form::Whole {
             after.at = step.range.end();
@@ -196,8 +199,7 @@ impl<'a> Walk<'a> {
         }
         let mut form = step.form;
         loop {
-            let sql = scope.delete(cutoff.as_ref(), &step.range, &form);
-            match self.send(context, sql, &after).await? {
+            match self.send(context, &step.range, &form, &after).await? {
                 Batch::Committed { rows, took } => {
                     self.cursor = after;
                     if limit_of(form).is_some_and(|limit| rows < limit) {
@@ -216,7 +218,18 @@ impl<'a> Walk<'a> {
     }
 
     /// In full pace, the quicker way; else the one that leaves the application alone whatever becomes of this process.
-    async fn send(&self, context: &mut RunContext, sql: Sql<'_>, after: &Cursor) -> Result<Batch, Stop> {
+    async fn send(
+        &mut self,
+        context: &mut RunContext,
+        range: &Range,
+        form: &Form,
+        after: &Cursor,
+    ) -> Result<Batch, Stop> {
+        let (scope, cutoff) = (self.scope, self.cursor.cutoff);
+        if let Some(removal) = &mut self.removal {
+            return removal.batch(context, scope, (cutoff.as_ref(), range, form), after).await;
+        }
+        let sql = scope.delete(cutoff.as_ref(), range, form);
         match self.pace.pacing() {
             Pacing::Full => context.batch_in_two(&sql.text, &sql.values, after).await,
             _ => {
@@ -301,9 +314,8 @@ impl<'a> Walk<'a> {
                 self.rest(context, VISIT_AGAIN).await?;
             }
             let form = Form::Unlocked(self.rows_left());
-            let sql = scope.delete(cutoff.as_ref(), &range, &form);
             let cursor = self.cursor.clone();
-            if let Batch::Committed { rows, took } = self.send(context, sql, &cursor).await? {
+            if let Batch::Committed { rows, took } = self.send(context, &range, &form, &cursor).await? {
                 self.committed(context, 0, rows, took).await?;
             }
             let sql = scope.count_in(cutoff.as_ref(), &range);
