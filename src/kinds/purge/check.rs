@@ -233,6 +233,29 @@ mod tests {
             ("pacing", json!({"rows_per_second": 0}), "params.pacing: rows_per_second"),
             ("window", json!("22:00-22:00"), "params.window"),
             ("archive_schema", json!("old"), "params.archive_schema: needs walk"),
+            ("children", json!([]), "params.children: is empty"),
+            ("children", json!(["a", {"table": "a"}]), "params.children: a is named twice"),
+            ("children", json!(["t"]), "params.children: t is the table itself"),
+            (
+                "children",
+                json!([{"table": "a", "column": "b"}]),
+                "params.children: a: column needs parent_column",
+            ),
+            (
+                "children",
+                json!([{"table": "a", "parent_column": "b"}]),
+                "params.children: a: parent_column needs",
+            ),
+            ("children", json!([{"table": "a", "parent": "b"}]), "params.children: a: parent is for column"),
+            (
+                "children",
+                json!([{"table": "a", "column": ["b", "c"], "parent_column": "id"}]),
+                "params.children: a: column and parent_column must name as many",
+            ),
+            ("children", json!([{"table": "a", "protect": " "}]), "params.protect: is empty"),
+            ("children", json!([{"tabel": "a"}]), "params.children"),
+            ("archive", json!({"table": ""}), "params.archive: names no table"),
+            ("archive", json!({"storage": "cold"}), "params.archive"),
         ] {
             let mut params = good.clone();
             params[name] = value;
@@ -268,6 +291,8 @@ mod tests {
         };
         assert_eq!(with("archive_schema", json!("old")), None);
         assert!(with("where", json!("a")).is_some_and(|found| found.contains("spare rows")));
+        assert!(with("children", json!(["c"])).is_some_and(|found| found.contains("go row by row")));
+        assert!(with("archive", json!({"table": "c"})).is_some_and(|found| found.contains("archive_schema")));
         assert!(with("walk", json!("partitions")).is_some_and(|found| found.contains("params.walk")));
         let both = json!({"table": "t", "by": "at", "retention": "30 days", "walk": "partition",
                           "archive_schema": "old", "straddling": "rows"});

@@ -108,7 +108,7 @@ pub async fn read(context: &mut RunContext, params: &Params, facts: &Facts) -> R
     for (child, child_facts) in children.iter().zip(all) {
         known.push(know(context, child, child_facts, facts, &mut family).await?);
     }
-    family.grow(&known, &edges, facts, None, &mut vec![facts.oid()])?;
+    family.grow(&known, &edges, None, &mut vec![facts.oid()])?;
     for (child, known) in children.iter().zip(&known) {
         if !family.nodes.iter().any(|node| node.facts.oid() == known.facts.oid()) {
             return Err(wrong(
@@ -262,7 +262,6 @@ impl Family {
         &mut self,
         known: &[Known],
         edges: &[Edge],
-        root: &Facts,
         parent: Option<usize>,
         above: &mut Vec<u32>,
     ) -> Result<(), Stop> {
@@ -304,7 +303,7 @@ impl Family {
                     archive: child.archive.clone(),
                 });
                 above.push(oid);
-                self.grow(known, edges, root, Some(self.nodes.len() - 1), above)?;
+                self.grow(known, edges, Some(self.nodes.len() - 1), above)?;
                 above.pop();
             }
         }

@@ -3,7 +3,8 @@
 //! A run reads top down here: look at the table (`target`, `preflight`), fix the cutoff, ask the guards, choose the
 //! walk, store all that (`cursor`), walk (`walk`, `walk_index`, `walk_heap`, `walk_partition`; at the pace of `pace`,
 //! with regard to `pressure`, within `budget`), report. All statements come from one builder (`statement`), for the run
-//! and the dry run alike.
+//! and the dry run alike. Where other tables' rows go along (`children`, `family`) or rows are kept (`archive`), `remove`
+//! makes each batch.
 //!
 //! What is easy to get wrong: the cutoff belongs to the occurrence, not to the attempt. It is computed by the database
 //! from the run's now, once, and committed with the cursor before the first row goes.
