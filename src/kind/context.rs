@@ -17,7 +17,7 @@ use crate::{
     kind::watch::Watch,
     protocol::{
         connect::Connector,
-        fence::{Batch, FencedTransaction, Held},
+        fence::{Batch, Commits, FencedTransaction, Held},
         run::{Mode, Stop},
         watch::Watcher,
     },
@@ -198,6 +198,13 @@ impl RunContext {
     /// As [`RunContext::query`].
     pub async fn limit_statements(&mut self, limit: Option<Duration>) -> Result<(), Stop> {
         self.held.limit_statements(limit).await
+    }
+
+    /// Says whether the commits of this run's batches wait for the disk; they do ([`Commits::Durable`]) unless told
+    /// otherwise. Relaxed is right where a batch may as well be done again, since nobody outside was told of it. No
+    /// effect on [`RunContext::begin`].
+    pub fn commits(&mut self, commits: Commits) {
+        self.held.commits = commits;
     }
 
     /// One batch as one statement and one transaction, the best kind of batch: `effect` is an INSERT, UPDATE or DELETE

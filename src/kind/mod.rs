@@ -22,5 +22,5 @@ pub use report::{ComeBack, Report, Stopped};
 pub use unfenced::{LockWait, Unfenced};
 pub use watch::Watch;
 
-pub use crate::protocol::fence::{Batch, FencedTransaction, Undone};
+pub use crate::protocol::fence::{Batch, Commits, FencedTransaction, Undone};
 pub use crate::protocol::run::{Mode, Stop, StopReason};

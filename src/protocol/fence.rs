@@ -33,6 +33,18 @@ use crate::{
 /// The part of a run that its own session works on; sessions of further workers would have numbers of their own.
 const OWN_PART: i32 = 0;
 
+/// Whether the commit of a batch waits until the disk has it. The end of a run always does, and with it all that was
+/// committed before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Commits {
+    /// It waits, as the server's `synchronous_commit` says.
+    #[default]
+    Durable,
+    /// It does not. A server that crashes may undo the last batches (those of about 0.6 s: three times
+    /// `wal_writer_delay`), each whole: its effect with its cursor and its sequence, so that the next run does it again.
+    Relaxed,
+}
+
 /// What became of a batch.
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +80,8 @@ pub(crate) struct Held {
     /// Names of the resources that the run holds, in the order of taking.
     pub(super) resources: Vec<String>,
     state: Transaction,
+    /// Whether its batches wait for the disk.
+    pub(crate) commits: Commits,
 }
 
 /// What is known of the session's transaction.
@@ -83,7 +97,8 @@ enum Transaction {
 
 impl Held {
     pub(crate) fn new(claim: Claim, session: RunSession, cursor: Option<Value>) -> Self {
-        Held { claim, session, cursor, seq: 0, resources: Vec::new(), state: Transaction::None }
+        let (resources, state) = (Vec::new(), Transaction::None);
+        Held { claim, session, cursor, seq: 0, resources, state, commits: Commits::Durable }
     }
 
     pub(crate) fn claim(&self) -> &Claim {
@@ -152,7 +167,7 @@ impl Held {
         cursor: Value,
     ) -> Result<Batch, Stop> {
         self.settle_abandoned().await?;
-        let sql = with_fence(effect, params.len());
+        let sql = with_fence(effect, params.len(), self.commits);
         let fence = (self.claim.job_id, self.claim.version, self.claim.run_id, OWN_PART, self.seq);
         let mut all: Vec<&(dyn ToSql + Sync)> = params.to_vec();
         all.extend([&fence.0 as &(dyn ToSql + Sync), &fence.1, &fence.2, &fence.3, &fence.4, &cursor]);
@@ -203,8 +218,12 @@ impl Held {
         };
         let started = Instant::now();
         let client = self.session.client();
+        let begin = match self.commits {
+            Commits::Durable => "BEGIN",
+            Commits::Relaxed => "BEGIN; SET LOCAL synchronous_commit TO off",
+        };
         let (begun, affected) =
-            futures_util::join!(client.batch_execute("BEGIN"), client.execute(&statement, params));
+            futures_util::join!(client.batch_execute(begin), client.execute(&statement, params));
         begun?;
         let rows = match affected {
             Ok(rows) => rows,
@@ -385,10 +404,15 @@ impl FencedTransaction<'_> {
 }
 
 /// The effect and its fence as one statement. The count is an argument of the fence, so the fence comes last.
-fn with_fence(effect: &str, params: usize) -> String {
+fn with_fence(effect: &str, params: usize, commits: Commits) -> String {
     let p = |n: usize| params + n;
+    let relaxed = match commits {
+        Commits::Durable => "",
+        // Until the end of this statement's own transaction, whose commit reads it.
+        Commits::Relaxed => ", pg_catalog.set_config('synchronous_commit', 'off', true)",
+    };
     format!(
-        "WITH effect AS ({effect}) SELECT done.rows, sexton.fence(${}, ${}, ${}, ${}, ${}, done.rows, ${}) \
+        "WITH effect AS ({effect}) SELECT done.rows, sexton.fence(${}, ${}, ${}, ${}, ${}, done.rows, ${}){relaxed} \
          FROM (SELECT pg_catalog.count(*) AS rows FROM effect) AS done",
         p(1),
         p(2),

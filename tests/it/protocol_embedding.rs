@@ -14,7 +14,7 @@ use sexton::{
     testing::Occurrence,
 };
 
-use crate::support::{Db, DropsOptions, Replica, Steps};
+use crate::support::{Db, DropsOptions, Replica, Steps, own_server};
 
 fn occurrence(db: &Db, job: &str) -> Occurrence {
     Occurrence::of(job, db.config.clone()).registry(Steps::registry())
@@ -179,7 +179,9 @@ async fn a_resource_is_held_by_one_run_at_a_time_and_freed_with_it() {
 
 #[tokio::test]
 async fn settings_of_a_run_session_that_something_in_between_drops_are_noticed() {
-    let db = Db::new().await;
+    // The proxy stands before a socket.
+    let server = own_server().await;
+    let db = Db::on(&server).await;
     db.steps_job("job", json!({})).await;
     // What the server was told last wins over what the session asked for, as behind a pooler that resets it.
     let error = {

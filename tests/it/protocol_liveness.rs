@@ -95,7 +95,7 @@ async fn an_immediate_restart_of_the_server_loses_and_repeats_nothing() {
     for name in ["a", "b", "c"] {
         db.until_steps(name, 2).await;
     }
-    server.restart_immediate().await.unwrap();
+    server.cluster().restart_immediate().await.unwrap();
     let db = Db { client: db.session().await, ..db };
     db.open_gate("gate").await;
     for name in ["a", "b", "c"] {
@@ -225,9 +225,9 @@ async fn a_standby_is_refused_and_a_promoted_one_has_a_new_epoch() {
     db.due_job("job", "steps", json!({})).await;
     db.execute("SELECT sexton.observe()").await;
     let before: i64 = db.get("SELECT epoch FROM sexton.meta", &[]).await;
-    server.stop().await;
-    std::fs::write(server.data_dir().join("standby.signal"), "").unwrap();
-    server.start_again().await.unwrap();
+    server.cluster().stop().await;
+    std::fs::write(server.cluster().data_dir().join("standby.signal"), "").unwrap();
+    server.cluster().start_again().await.unwrap();
     let runner = || Runner::builder(db.config.clone()).registry(Steps::registry()).build();
     let error = runner().run().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Unsuitable);

@@ -32,6 +32,32 @@ async fn both_walks_delete_what_is_old_and_keep_what_has_no_age() {
 }
 
 #[tokio::test]
+async fn bounds_that_were_guessed_lose_nothing_to_gaps_and_crowds() {
+    // A row a second, then a year without any, then an age that 30,000 rows share, then a hundred rows a second.
+    let world = World::new(
+        "CREATE TABLE events (id bigint GENERATED ALWAYS AS IDENTITY, at timestamptz);
+         INSERT INTO events (at) SELECT '2019-01-01Z'::timestamptz + i * interval '1 second' FROM generate_series(1, 60000) i;
+         INSERT INTO events (at) SELECT '2020-01-02Z' FROM generate_series(1, 30000);
+         INSERT INTO events (at) SELECT '2020-01-02Z'::timestamptz + i * interval '10 ms' FROM generate_series(1, 50000) i;
+         INSERT INTO events (at) SELECT now() - i * interval '1 second' FROM generate_series(1, 20000) i;
+         INSERT INTO events (at) SELECT '-infinity' FROM generate_series(1, 3000);
+         INSERT INTO events (at) SELECT NULL FROM generate_series(1, 10);
+         CREATE INDEX ON events (at)",
+    )
+    .await;
+    world
+        .job(json!({"table": "events", "by": "at", "retention": "1 day", "walk": "index", "pacing": "full",
+                     "max_fraction": 1}))
+        .await;
+    let ran = world.succeed().await;
+    assert_eq!(ran.rows, 143_000, "{:?}", ran.report);
+    assert_eq!(world.number("SELECT count(*) FROM events").await, 20_010);
+    assert!(detail(&ran, "/bounds_guessed").as_u64() > Some(0), "{:?}", ran.report);
+    let batches = detail(&ran, "/batches").as_u64();
+    assert!(batches < Some(40), "no endless small steps: {:?}", ran.report);
+}
+
+#[tokio::test]
 async fn unarmed_it_reports_and_deletes_nothing() {
     let world = World::new(EVENTS).await;
     world

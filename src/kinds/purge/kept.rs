@@ -54,6 +54,11 @@ impl Scope {
             || self.keep_last.is_some()
     }
 
+    /// Whether every row that is older than the cutoff goes.
+    pub fn is_all_old(&self) -> bool {
+        self.predicate.is_empty() && !self.keeps_some()
+    }
+
     /// The age of the row that has so many newer ones; `None` for a purge without an age.
     pub fn newest<'a>(&'a self, before: &'a i64) -> Option<Sql<'a>> {
         let age = self.age.as_ref()?;

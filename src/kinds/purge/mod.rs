@@ -11,6 +11,7 @@
 
 mod age;
 mod archive;
+mod ahead;
 mod budget;
 mod check;
 mod children;
@@ -70,7 +71,7 @@ use self::{
     walk_partition::Whole,
 };
 use crate::{
-    kind::{Description, Kind, Mode, Nature, ParamError, Report, RunContext, Stop, Stopped},
+    kind::{Commits, Description, Kind, Mode, Nature, ParamError, Report, RunContext, Stop, Stopped},
     statements,
 };
 
@@ -181,6 +182,8 @@ async fn real_run(context: &mut RunContext, params: &Params, meant: &Meant) -> R
     let unit = choose::unit(context, facts, cursor.at, rows).await?;
     let pace = Pace::new(params.pacing, unit, params.batch);
     context.query(statements::PURGE_PLANNER, &[]).await?;
+    // A batch that a crash undoes is met again by the next run, which stands where the undone one began.
+    context.commits(Commits::Relaxed);
     let pressure = Pressure::new(params, facts.oid);
     let mut walk = Walk::new(scope, cursor, pace, budget, pressure, meant.may_lock());
     walk.whole = whole;

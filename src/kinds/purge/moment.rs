@@ -27,6 +27,28 @@ const EPOCH: i64 = 946_684_800_000_000;
 impl Moment {
     /// Not later than any value, of whichever column.
     pub const BEGINNING: Moment = Moment::Micros(i64::MIN);
+
+    /// How far `to` lies behind this, in what the column counts; `None` if either is infinite, or of a UUID.
+    pub fn distance(self, to: Moment) -> Option<i64> {
+        match (self, to) {
+            (Moment::Micros(from), Moment::Micros(to)) if from > i64::MIN && to < i64::MAX => {
+                to.checked_sub(from)
+            }
+            (Moment::Number(from), Moment::Number(to)) => to.checked_sub(from),
+            _ => None,
+        }
+    }
+
+    /// So much later; `None` beyond the finite values, and for a UUID.
+    pub fn plus(self, distance: i64) -> Option<Moment> {
+        match self {
+            Moment::Micros(i64::MIN) | Moment::Uuid(_) => None,
+            Moment::Micros(at) => {
+                at.checked_add(distance).filter(|later| *later < i64::MAX).map(Moment::Micros)
+            }
+            Moment::Number(at) => at.checked_add(distance).map(Moment::Number),
+        }
+    }
 }
 
 impl std::fmt::Display for Moment {

@@ -75,6 +75,11 @@ impl Pace {
         self.pacing
     }
 
+    /// Whether nothing counts but to be through: the size of a batch is then its own business.
+    pub fn is_hasty(&self) -> bool {
+        self.pacing == Pacing::Full && !self.fixed
+    }
+
     /// What the next batch takes, in units.
     pub fn size(&self) -> u64 {
         self.size.max(1.0) as u64

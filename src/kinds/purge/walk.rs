@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::{
+    ahead::Ahead,
     budget::Budget,
     cursor::{Cursor, Cutoff, Place, Range},
     guard::number,
@@ -57,6 +58,8 @@ pub struct Tally {
     pub skipped_locked: u64,
     /// Ages that more rows share than one batch takes.
     pub crowded: u64,
+    /// Batches whose end was guessed instead of looked up.
+    pub guessed: u64,
     /// The longest batch.
     pub longest: Duration,
 }
@@ -70,6 +73,8 @@ pub struct Step {
     pub form: Form,
     /// Its size as the pace counts it; 0 where that is not known.
     pub units: u64,
+    /// Whether its end was guessed, so that its size is only expected.
+    pub guessed: bool,
 }
 
 /// What to do next.
@@ -96,6 +101,8 @@ pub struct Walk<'a> {
     limit: Option<Duration>,
     told: Instant,
     pub(super) crowded: Option<Moment>,
+    /// Where batches probably end.
+    pub(super) ahead: Ahead,
     /// What the partition walk works with.
     pub(super) whole: Option<Whole<'a>>,
     /// What it steps back for.
@@ -126,6 +133,7 @@ impl<'a> Walk<'a> {
             limit: None,
             told,
             crowded: None,
+            ahead: Ahead::default(),
             whole: None,
             pressure,
             removal: None,
@@ -206,7 +214,8 @@ impl<'a> Walk<'a> {
                         // The range is through. The next batch stores that; till then it would merely be looked at again.
                         self.cursor.at = step.range.end();
                     }
-                    return self.committed(context, step.units, rows, took).await;
+                    let units = if step.guessed { self.learn(&step, rows) } else { step.units };
+                    return self.committed(context, units, rows, took).await;
                 }
                 Batch::Undone(Undone::LockTimeout) if self.may_lock && !matches!(form, Form::Unlocked(_)) => {
                     form = Form::Unlocked(limit_of(form).map(|rows| i64::try_from(rows).unwrap_or(i64::MAX)));
@@ -215,6 +224,16 @@ impl<'a> Walk<'a> {
                 Batch::Undone(undone) => return self.back_off(context, undone).await,
             }
         }
+    }
+
+    /// What a guessed range held says where the next one ends. Returns its size as the pace counts it.
+    fn learn(&mut self, step: &Step, rows: u64) -> u64 {
+        if let Range::Ages(from, to) = step.range {
+            self.tally.guessed += 1;
+            self.ahead.found(from, to, step.units, rows);
+        }
+        // A range that held little says little about the cost of a row.
+        if rows * 2 < step.units { 0 } else { rows }
     }
 
     /// In full pace, the quicker way; else the one that leaves the application alone whatever becomes of this process.
@@ -264,6 +283,7 @@ impl<'a> Walk<'a> {
 
     /// Makes the next batch smaller, or waits, as contention asks; gives up after a number of times in a row.
     async fn back_off(&mut self, context: &mut RunContext, undone: Undone) -> Result<(), Stop> {
+        self.ahead.forget();
         if undone == Undone::StatementTimeout {
             return match self.pace.too_long() {
                 Patience::Left => Ok(()),

@@ -28,5 +28,5 @@ pub fn next(walk: &Walk<'_>, from: Block) -> Next {
         _ => Form::Whole,
     };
     let units = if form == Form::Whole { u64::from(blocks) } else { 0 };
-    Next::Step(Step { range: Range::Blocks(from, to), form, units })
+    Next::Step(Step { range: Range::Blocks(from, to), form, units, guessed: false })
 }

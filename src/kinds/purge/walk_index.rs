@@ -6,6 +6,7 @@
 //! none is left.
 
 use super::{
+    age::AgeType,
     cursor::Range,
     moment::Moment,
     statement::Form,
@@ -17,6 +18,10 @@ use crate::kind::{RunContext, Stop};
 pub async fn next(walk: &mut Walk<'_>, context: &mut RunContext, from: Moment) -> Result<Next, Stop> {
     let (scope, to) = (walk.scope, end_of(walk.cursor.cutoff)?);
     let size = i64::try_from(walk.pace.size()).unwrap_or(i64::MAX);
+    if let Some(bound) = guess(walk, from, to) {
+        let (range, units) = (Range::Ages(from, bound), walk.pace.size());
+        return Ok(Next::Step(Step { range, form: Form::Whole, units, guessed: true }));
+    }
     let left = walk.rows_left().filter(|left| *left <= size);
     let rows = left.unwrap_or(size);
     let sql = scope.next_ages(&from, &to, &rows).ok_or_else(no_age)?;
@@ -29,7 +34,10 @@ pub async fn next(walk: &mut Walk<'_>, context: &mut RunContext, from: Moment) -
     let whole = |form| left.map_or(form, Form::Some);
     match bound {
         None => Ok(step(from, to, whole(Form::Whole), 0)),
-        Some(bound) if bound > first => Ok(step(from, bound, whole(Form::Whole), rows.unsigned_abs())),
+        Some(bound) if bound > first => {
+            walk.ahead.measured(first, bound, rows.unsigned_abs());
+            Ok(step(from, bound, whole(Form::Whole), rows.unsigned_abs()))
+        }
         Some(_) => {
             let sql = scope.age_after(&first, &to).ok_or_else(no_age)?;
             let Some(found) = walk.read(context, &sql).await? else { return Ok(Next::Again) };
@@ -42,8 +50,21 @@ pub async fn next(walk: &mut Walk<'_>, context: &mut RunContext, from: Moment) -
     }
 }
 
+/// A bound without looking, in `full` pace alone. Not where the size of a batch or the budget is to be met, nor where
+/// the rows of a range are not those that go, since then nothing would tell how many it held; nor by days, of which one
+/// may hold anything.
+fn guess(walk: &Walk<'_>, from: Moment, to: Moment) -> Option<Moment> {
+    let size = walk.pace.size();
+    let near = walk.rows_left().is_some_and(|left| left.unsigned_abs() < size.saturating_mul(4));
+    let plain = walk.scope.is_all_old() && walk.scope.age.as_ref().is_some_and(|age| age.ty != AgeType::Date);
+    if !walk.pace.is_hasty() || near || !plain {
+        return None;
+    }
+    walk.ahead.bound(from, size).map(|bound| bound.min(to)).filter(|bound| *bound > from)
+}
+
 fn step(from: Moment, to: Moment, form: Form, units: u64) -> Next {
-    Next::Step(Step { range: Range::Ages(from, to), form, units })
+    Next::Step(Step { range: Range::Ages(from, to), form, units, guessed: false })
 }
 
 fn no_age() -> Stop {

@@ -6,14 +6,14 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use sexton::{edge::cluster::Cluster, protocol::connect::Connector};
+use sexton::protocol::connect::Connector;
 use tokio::time::Instant;
 use tokio_postgres::{
     Client, Config,
     types::{FromSqlOwned, ToSql},
 };
 
-use super::server::{TEMPLATE, server};
+use super::server::{Server, server};
 
 /// The most that anything in these tests may take. Reaching it is a failure; passing tests take milliseconds.
 pub(super) const CAP: Duration = Duration::from_secs(30);
@@ -32,16 +32,12 @@ impl Db {
     }
 
     /// A new one on this server.
-    pub async fn on(cluster: &Cluster) -> Db {
+    pub async fn on(server: &Server) -> Db {
         static COUNT: AtomicU32 = AtomicU32::new(1);
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
-        cluster.create_database_from(TEMPLATE, &name).await.unwrap();
-        let client = Self::session_on(cluster, &name).await;
-        Db { config: cluster.config(&name), conninfo: cluster.conninfo(&name), client }
-    }
-
-    pub(super) async fn session_on(cluster: &Cluster, database: &str) -> Client {
-        open(&cluster.config(database), "test").await
+        server.copy(&name).await;
+        let config = server.config(&name);
+        Db { client: open(&config, "test").await, config, conninfo: server.conninfo(&name) }
     }
 
     /// One more session, as superuser.
@@ -203,6 +199,7 @@ impl Db {
     }
 }
 
-async fn open(config: &Config, name: &str) -> Client {
+/// A session.
+pub(super) async fn open(config: &Config, name: &str) -> Client {
     Connector::from(config.clone()).open(name, &[]).await.unwrap().client
 }
