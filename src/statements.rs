@@ -86,6 +86,8 @@ statements! {
     PURGE_NAMES = "purge_names";
     PURGE_PARTITIONS = "purge_partitions";
     PURGE_PLANNER = "purge_planner";
+    PURGE_PLANNER_FAMILY = "purge_planner_family";
+    PURGE_PLAN_CACHED = "purge_plan_cached";
     PURGE_PRESSURE = "purge_pressure";
     PURGE_REFERENCES = "purge_references";
     PURGE_SAME_NAMES = "purge_same_names";

@@ -68,7 +68,8 @@ impl Family {
         ));
         let sql = match node.link.parent.and_then(|parent| self.nodes.get(parent)) {
             Some(parent) => self.under(sql, root, parent, pick),
-            None => pick(sql),
+            // By itself, or the planner would seek these rows in the order of an index, through all of the table.
+            None => pick(sql).add(" OFFSET 0"),
         };
         sql.add(")")
     }

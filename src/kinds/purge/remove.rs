@@ -24,7 +24,10 @@ use super::{
     statement::{Form, Quoted, Scope, Sql},
     walk::failed,
 };
-use crate::kind::{Batch, FencedTransaction, RunContext, Stop, Undone};
+use crate::{
+    kind::{Batch, FencedTransaction, RunContext, Stop, Undone},
+    statements,
+};
 
 /// The place of a row in its heap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -263,6 +266,7 @@ impl<'a> Removal<'a> {
             deleted.join(", "),
             archived.join(", ")
         );
+        transaction.query(statements::PURGE_PLAN_CACHED, &[]).await?;
         let rows = transaction.query(&text, &delete.values).await?;
         let Some(row) = rows.first() else { return Err(failed("a batch gave no counts")) };
         let (deleted, archived): (Vec<i64>, Vec<Option<i64>>) = (row.get(0), row.get(1));
