@@ -294,7 +294,7 @@ async fn check(world: &World, case: &Case) -> Result<(), TestCaseError> {
 fn what_is_left_of_families_is_what_plain_sql_says() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let world = runtime.block_on(World::new(""));
-    let config = Config { cases: 60, max_shrink_iters: 30, failure_persistence: None, ..Config::default() };
+    let config = Config { cases: 40, max_shrink_iters: 30, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new(config);
     let outcome = runner.run(&cases(), |case| runtime.block_on(check(&world, &case)));
     if let Err(failure) = outcome {

@@ -211,15 +211,16 @@ pub async fn warnings(
     for (name, remedy) in unindexed(keys, family) {
         warnings.push(format!("no index serves {name}: {remedy}"));
     }
-    for row in context.query(statements::PURGE_SAME_NAMES, &[&facts.oid]).await? {
-        let (child, column): (String, String) = (row.get("child"), row.get("column"));
-        if family.nodes.iter().any(|node| node.facts.name == child && node.links(&column)) {
-            continue;
+    for table in std::iter::once(facts).chain(tables.iter().map(|node| &node.facts)) {
+        for row in context.query(statements::PURGE_SAME_NAMES, &[&table.oid]).await? {
+            let (child, column): (String, String) = (row.get("child"), row.get("column"));
+            if !family.nodes.iter().any(|node| node.facts.name == child && node.links(&column)) {
+                warnings.push(format!(
+                    "{column} of {child} is named as if it referred to {}, but no foreign key says so: its rows stay",
+                    table.name
+                ));
+            }
         }
-        warnings.push(format!(
-            "{column} of {child} is named as if it referred to {}, but no foreign key says so: its rows stay",
-            facts.name
-        ));
     }
     for node in tables.iter().filter(|node| archive.is_some() && node.archive.is_none()) {
         warnings.push(format!("rows of {} go without an archive", node.facts.name));
