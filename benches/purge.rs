@@ -10,6 +10,9 @@
 //!
 //! `cargo bench --bench purge -- --rows 1000000 --rounds 3`
 
+#[path = "support/mod.rs"]
+mod support;
+
 use std::time::{Duration, Instant};
 
 use sexton::{
@@ -23,6 +26,8 @@ use sexton::{
 };
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
+
+use support::{argument, machine, quantile};
 
 /// The database that all copies are made from.
 const TEMPLATE: &str = "template_shop";
@@ -40,15 +45,17 @@ enum Layout {
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
     Single,
-    Purge { walk: &'static str, pacing: &'static str },
+    Purge { walk: &'static str, pacing: &'static str, workers: u16 },
     Loop { name: &'static str, key: &'static str, locking: &'static str },
 }
 
-const WAYS: [Way; 6] = [
+const WAYS: [Way; 8] = [
     Way::Single,
-    Way::Purge { walk: "index", pacing: "full" },
-    Way::Purge { walk: "heap", pacing: "full" },
-    Way::Purge { walk: "auto", pacing: "gentle" },
+    Way::Purge { walk: "index", pacing: "full", workers: 1 },
+    Way::Purge { walk: "heap", pacing: "full", workers: 1 },
+    Way::Purge { walk: "index", pacing: "full", workers: 2 },
+    Way::Purge { walk: "heap", pacing: "full", workers: 2 },
+    Way::Purge { walk: "auto", pacing: "gentle", workers: 1 },
     Way::Loop { name: "loop over ctid, SKIP LOCKED", key: "ctid", locking: "FOR UPDATE SKIP LOCKED" },
     Way::Loop { name: "loop over primary key", key: "id", locking: "" },
 ];
@@ -57,7 +64,10 @@ impl Way {
     fn name(self) -> String {
         match self {
             Way::Single => "one single DELETE".to_owned(),
-            Way::Purge { walk, pacing } => format!("purge, `{pacing}`, walk `{walk}`"),
+            Way::Purge { walk, pacing, workers: 1 } => format!("purge, `{pacing}`, walk `{walk}`"),
+            Way::Purge { walk, pacing, workers } => {
+                format!("purge, `{pacing}`, walk `{walk}`, {workers} workers")
+            }
             Way::Loop { name, .. } => name.to_owned(),
         }
     }
@@ -82,7 +92,10 @@ async fn main() -> Result<()> {
         .setting("shared_buffers", "512MB")
         .start()
         .await?;
-    println!("{}", machine(&cluster, rows, rounds));
+    println!("{}", machine(&cluster));
+    println!(
+        "`cargo bench --bench purge -- --rows {rows} --rounds {rounds}`: half of the rows go; medians\n"
+    );
     println!("| rows lie | way | rows/s | × single DELETE | WAL × single | longest transaction |");
     println!("|---|---|--:|--:|--:|--:|");
     for layout in [Layout::ByAge, Layout::Scattered] {
@@ -99,26 +112,6 @@ async fn main() -> Result<()> {
         cluster.drop_database(TEMPLATE).await?;
     }
     Ok(())
-}
-
-/// The value after a flag. `cargo bench` adds `--bench`, which is none of ours.
-fn argument(flag: &str) -> Option<u64> {
-    let arguments: Vec<String> = std::env::args().collect();
-    let at = arguments.iter().position(|argument| argument == flag)?;
-    arguments.get(at + 1)?.replace('_', "").parse().ok()
-}
-
-fn machine(cluster: &Cluster, rows: u64, rounds: u64) -> String {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split(": ").nth(1));
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    format!(
-        "{cores} cores ({}), PostgreSQL {}, Sexton {}\n\
-         `cargo bench --bench purge -- --rows {rows} --rounds {rounds}`: half of the rows go; medians\n",
-        model.unwrap_or("unknown"),
-        cluster.binaries().version,
-        env!("CARGO_PKG_VERSION"),
-    )
 }
 
 /// The table that copies are made from: half of it is older than a year.
@@ -163,7 +156,7 @@ async fn measure(cluster: &Cluster, way: Way, rows: u64) -> Result<Cost> {
     let took = match way {
         Way::Single => single(&client, &cutoff).await?,
         Way::Loop { key, locking, .. } => by_hand(&client, &cutoff, key, locking).await?,
-        Way::Purge { walk, pacing } => purge(&client, &connector, walk, pacing).await?,
+        Way::Purge { walk, pacing, workers } => purge(&client, &connector, walk, pacing, workers).await?,
     };
 
     over.cancel();
@@ -194,10 +187,16 @@ async fn by_hand(client: &Client, cutoff: &str, key: &str, locking: &str) -> Res
 }
 
 /// A whole run, from its claim to its end, guards and all.
-async fn purge(client: &Client, connector: &Connector, walk: &str, pacing: &str) -> Result<Duration> {
+async fn purge(
+    client: &Client,
+    connector: &Connector,
+    walk: &str,
+    pacing: &str,
+    workers: u16,
+) -> Result<Duration> {
     let params = serde_json::json!({
         "table": "audit_log", "by": "created_at", "retention": "1 year", "walk": walk, "pacing": pacing,
-        "max_fraction": 1,
+        "workers": workers, "max_fraction": 1,
     });
     client
         .execute("INSERT INTO sexton.job (name, kind, params) VALUES ('audit-log', 'purge', $1)", &[&params])
@@ -226,9 +225,10 @@ async fn longest_transaction(client: Client, over: CancellationToken) -> Result<
 
 /// A line of the table: medians; ratios are taken within each round.
 fn line(layout: Layout, way: Way, own: &[Cost], single: &[Cost]) -> String {
-    let speed = median(own.iter().map(|cost| cost.rows_per_second));
-    let faster = median(own.iter().zip(single).map(|(cost, one)| cost.rows_per_second / one.rows_per_second));
-    let wal = median(own.iter().zip(single).map(|(cost, one)| cost.wal_bytes / one.wal_bytes));
+    let speed = quantile(own.iter().map(|cost| cost.rows_per_second), 0.5);
+    let faster =
+        quantile(own.iter().zip(single).map(|(cost, one)| cost.rows_per_second / one.rows_per_second), 0.5);
+    let wal = quantile(own.iter().zip(single).map(|(cost, one)| cost.wal_bytes / one.wal_bytes), 0.5);
     let longest = own.iter().map(|cost| cost.longest).max().unwrap_or_default();
     let lie = match layout {
         Layout::ByAge => "by age",
@@ -239,14 +239,4 @@ fn line(layout: Layout, way: Way, own: &[Cost], single: &[Cost]) -> String {
         way.name(),
         longest.as_secs_f64() * 1000.0
     )
-}
-
-fn median(values: impl Iterator<Item = f64>) -> f64 {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let middle = values.len() / 2;
-    match values.len() % 2 {
-        0 => (values[middle - 1] + values[middle]) / 2.0,
-        _ => values[middle],
-    }
 }

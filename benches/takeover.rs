@@ -8,6 +8,9 @@
 //!
 //! `cargo bench --bench takeover -- --trials 30`
 
+#[path = "support/mod.rs"]
+mod support;
+
 use std::{
     process::{Child, Command, Stdio},
     time::Duration,
@@ -22,6 +25,8 @@ use sexton::{
     protocol::connect::Connector,
 };
 use tokio_postgres::Client;
+
+use support::{argument, machine, quantile};
 
 /// The rows that the purge has before it: more than it can delete in all trials.
 const ROWS: i64 = 3_000_000;
@@ -80,7 +85,7 @@ impl Drop for Replica {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let trials = argument("--trials").unwrap_or(30);
+    let trials = argument("--trials").unwrap_or(30) as usize;
     let cluster = Cluster::builder().setting("max_wal_size", "4GB").start().await?;
     cluster.create_database("shop").await?;
     let connector = Connector::from(cluster.config("shop"));
@@ -104,7 +109,7 @@ async fn main() -> Result<()> {
         let (gone, recorded): (i64, i64) = (effect.get(0), effect.get(1));
         assert_eq!(gone, recorded, "trial {trial}: rows gone, rows recorded");
     }
-    report(&cluster, takeovers);
+    report(&cluster, &takeovers);
     Ok(())
 }
 
@@ -126,32 +131,15 @@ async fn working_after(client: &Client, attempt: i32) -> Result<AtWork> {
     }
 }
 
-fn report(cluster: &Cluster, mut takeovers: Vec<f64>) {
-    takeovers.sort_by(f64::total_cmp);
-    let quantile = |share: f64| {
-        let at = (share * takeovers.len() as f64).ceil() as usize;
-        takeovers[at.clamp(1, takeovers.len()) - 1]
-    };
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    println!(
-        "{cores} cores, PostgreSQL {}, Sexton {}; `cargo bench --bench takeover -- --trials {}`\n",
-        cluster.binaries().version,
-        env!("CARGO_PKG_VERSION"),
-        takeovers.len()
-    );
+fn report(cluster: &Cluster, takeovers: &[f64]) {
+    let trials = takeovers.len();
+    let quantile = |share| quantile(takeovers.iter().copied(), share);
+    println!("{}; `cargo bench --bench takeover -- --trials {trials}`\n", machine(cluster));
     println!("| kills | p50 | p99 | max | rows gone = rows recorded |\n|--:|--:|--:|--:|---|");
     println!(
-        "| {} | {:.2} s | {:.2} s | {:.2} s | after each |",
-        takeovers.len(),
+        "| {trials} | {:.2} s | {:.2} s | {:.2} s | after each |",
         quantile(0.5),
         quantile(0.99),
         quantile(1.0)
     );
-}
-
-/// The value after a flag. `cargo bench` adds `--bench`, which is none of ours.
-fn argument(flag: &str) -> Option<usize> {
-    let arguments: Vec<String> = std::env::args().collect();
-    let at = arguments.iter().position(|argument| argument == flag)?;
-    arguments.get(at + 1)?.parse().ok()
 }

@@ -90,6 +90,7 @@ CREATE TABLE sexton.job (
   revision           bigint NOT NULL DEFAULT 1 CHECK (revision >= 1),
   validated_revision bigint,
   invalid_reason     text,
+  needs              text[] NOT NULL DEFAULT '{}',
   target_name        text,
   target_oid         oid,
   applied            jsonb,
@@ -122,6 +123,7 @@ CREATE TABLE sexton.job (
   state       text   NOT NULL DEFAULT 'idle' CHECK (state IN ('idle', 'running')),
   version     bigint NOT NULL DEFAULT 0 CHECK (version >= 0),
   lock_id     int    NOT NULL UNIQUE DEFAULT nextval('sexton.lock_id'),
+  worker_lock_id int NOT NULL UNIQUE DEFAULT nextval('sexton.lock_id'),
   run_id      uuid,
   replica_id  uuid,
   holder      text,
@@ -166,7 +168,7 @@ COMMENT ON COLUMN sexton.job.max_attempts IS 'Attempts for one occurrence, crash
 COMMENT ON COLUMN sexton.job.backoff IS 'Wait after the first failed attempt; doubles with each.';
 COMMENT ON COLUMN sexton.job.backoff_max IS 'The wait does not grow beyond this.';
 COMMENT ON COLUMN sexton.job.resume_after IS 'A run that stopped with work left (window closed, back-pressure) comes back after this.';
-COMMENT ON COLUMN sexton.job.pause_after IS 'Pauses the job after that many failed occurrences in a row. NULL: never.';
+COMMENT ON COLUMN sexton.job.pause_after IS 'Pauses the job after that many failed occurrences in a row. NULL: never; for the kind http, 5.';
 COMMENT ON COLUMN sexton.job.priority IS 'Of several due jobs, the higher first.';
 COMMENT ON COLUMN sexton.job.search_path IS 'search_path of the run''s session; NULL keeps the role''s or the database''s own.';
 COMMENT ON COLUMN sexton.job.expect_success_every IS 'The job is overdue when its last success is older than this.';
@@ -184,6 +186,7 @@ COMMENT ON COLUMN sexton.job.approved_by IS 'Who approved that.';
 COMMENT ON COLUMN sexton.job.revision IS 'Counts the changes of kind, params, inputs, run_as and database.';
 COMMENT ON COLUMN sexton.job.validated_revision IS 'The last revision that a replica found valid.';
 COMMENT ON COLUMN sexton.job.invalid_reason IS 'Why a replica refuses this schedule or these params; such a job is never claimed.';
+COMMENT ON COLUMN sexton.job.needs IS 'What a replica must know locally to run this revision (secret:NAME, storage:NAME, host:NAME, …), as the one that validated it read from the params. Replicas without leave it to others.';
 COMMENT ON COLUMN sexton.job.target_name IS 'params.table, schema-qualified, as the editor''s search_path resolved it.';
 COMMENT ON COLUMN sexton.job.target_oid IS 'The oid of that table.';
 COMMENT ON COLUMN sexton.job.applied IS 'What `sexton apply` wrote last: a row that differs was edited by hand, and is left alone.';
@@ -209,6 +212,7 @@ COMMENT ON COLUMN sexton.job.rerun IS 'Asked to run once more after the present 
 COMMENT ON COLUMN sexton.job.state IS 'idle, or running: then run_id, replica_id, holder and holder_pid say who.';
 COMMENT ON COLUMN sexton.job.version IS 'The fencing token: +1 with every change of holder, never back.';
 COMMENT ON COLUMN sexton.job.lock_id IS 'Second half of the job''s advisory lock key.';
+COMMENT ON COLUMN sexton.job.worker_lock_id IS 'Second half of the key that worker sessions of a run hold shared, and a claim takes exclusively for as long as it takes.';
 COMMENT ON COLUMN sexton.job.run_id IS 'The present run; part of the token, since versions repeat after a failover that lost commits.';
 COMMENT ON COLUMN sexton.job.replica_id IS 'The replica that holds the job.';
 COMMENT ON COLUMN sexton.job.holder IS 'The same for people: host name and process id.';
@@ -252,6 +256,7 @@ CREATE TABLE sexton.run (
   replica_id  uuid   NOT NULL,
   holder      text   NOT NULL,
   backend_pid int    NOT NULL,
+  worker_pids int[]  NOT NULL DEFAULT '{}',
   program     text   NOT NULL,
   resources   jsonb  NOT NULL DEFAULT '[]',
   state       text   NOT NULL CHECK (state IN ('running', 'succeeded', 'failed', 'timed_out', 'cancelled',
@@ -297,6 +302,7 @@ COMMENT ON COLUMN sexton.run.inputs IS 'The inputs of this occurrence.';
 COMMENT ON COLUMN sexton.run.replica_id IS 'The replica that ran it.';
 COMMENT ON COLUMN sexton.run.holder IS 'The same for people.';
 COMMENT ON COLUMN sexton.run.backend_pid IS 'Backend of its run session.';
+COMMENT ON COLUMN sexton.run.worker_pids IS 'Backends of the worker sessions that joined it, those that are gone among them.';
 COMMENT ON COLUMN sexton.run.program IS 'The program''s version and that of its time zone data.';
 COMMENT ON COLUMN sexton.run.resources IS 'The resources that it held, or was holding when it was lost.';
 COMMENT ON COLUMN sexton.run.state IS 'running, or its outcome.';
@@ -318,9 +324,9 @@ CREATE TABLE sexton.run_part (
   moved_at timestamptz NOT NULL DEFAULT clock_timestamp(),
   PRIMARY KEY (run_id, part)
 ) WITH (fillfactor = 70);
-COMMENT ON TABLE  sexton.run_part IS 'The progress of a run, one row for each session that works on it. Written by the fence, in the transaction of the batch.';
+COMMENT ON TABLE  sexton.run_part IS 'The progress of a run, one row for each part of its work. Written by the fence, in the transaction of the batch.';
 COMMENT ON COLUMN sexton.run_part.run_id IS 'The run.';
-COMMENT ON COLUMN sexton.run_part.part IS '0 is the run session''s own.';
+COMMENT ON COLUMN sexton.run_part.part IS '0 is the run session''s own; those from 1 on are of a run that was split, each worked on by one worker session at a time.';
 COMMENT ON COLUMN sexton.run_part.seq IS 'Batches committed. A batch names the seq that it follows, so none is stepped over.';
 COMMENT ON COLUMN sexton.run_part.cursor IS 'Where the walk stands after the last batch; the next attempt starts here.';
 COMMENT ON COLUMN sexton.run_part.rows IS 'Rows affected in this run.';
@@ -342,6 +348,7 @@ CREATE TABLE sexton.replica (
   program    text NOT NULL,
   slots      int  NOT NULL CHECK (slots >= 0),
   kinds      text[] NOT NULL,
+  knows      text[] NOT NULL DEFAULT '{}',
   lock_id    int  NOT NULL UNIQUE DEFAULT nextval('sexton.lock_id'),
   started_at timestamptz NOT NULL DEFAULT clock_timestamp()
 );
@@ -351,6 +358,7 @@ COMMENT ON COLUMN sexton.replica.name IS 'Host name and process id.';
 COMMENT ON COLUMN sexton.replica.program IS 'What it runs, and which version.';
 COMMENT ON COLUMN sexton.replica.slots IS 'How many jobs it runs at a time.';
 COMMENT ON COLUMN sexton.replica.kinds IS 'The kinds that it knows.';
+COMMENT ON COLUMN sexton.replica.knows IS 'The names in its local file (secret:NAME, storage:NAME, host:NAME, …), never what stands behind them.';
 COMMENT ON COLUMN sexton.replica.lock_id IS 'Second half of the advisory lock key that its control session holds.';
 COMMENT ON COLUMN sexton.replica.started_at IS 'When it started.';
 

@@ -42,6 +42,7 @@ BEGIN
     NEW.invalid_reason := NULL;
     NEW.approved_rows := NULL;
     NEW.approved_by := NULL;
+    NEW.needs := '{}';
     NEW.target_name := NULL;
     NEW.target_oid := NULL;
     IF NEW.run_as IS NOT NULL AND pg_catalog.to_regrole(pg_catalog.quote_ident(NEW.run_as)) IS NULL THEN
@@ -192,6 +193,15 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
      AND l.classid = m.lock_class::oid AND l.objid = p_lock_id::oid $$;
 COMMENT ON FUNCTION sexton.lock_holder(int) IS 'The backend that holds the advisory lock with this id exclusively; NULL if none does.';
 
+CREATE FUNCTION sexton.worker_backends(p_lock_id int) RETURNS int[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(array_agg(l.pid ORDER BY l.pid), '{}') FROM pg_locks l, sexton.meta m
+   WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 2 AND l.mode = 'ShareLock'
+     AND l.database = (SELECT d.oid FROM pg_database d WHERE d.datname = current_database())
+     AND l.classid = m.lock_class::oid AND l.objid = p_lock_id::oid $$;
+COMMENT ON FUNCTION sexton.worker_backends(int) IS
+  'The backends that hold the advisory lock with this id shared: of job.worker_lock_id, the worker sessions of a run.';
+
 CREATE FUNCTION sexton.settle_run(p_run uuid, p_state text, p_error text, p_report jsonb DEFAULT NULL) RETURNS boolean
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   UPDATE sexton.run r
@@ -283,12 +293,14 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   failed boolean := p_outcome IN ('failed', 'timed_out', 'lost');
   failures int := j.failure_count + 1;
+  -- Who calls others does not call them for ever in vain.
+  pause_after int := coalesce(j.pause_after, CASE j.kind WHEN 'http' THEN 5 END);
 BEGIN
   IF failed THEN
     UPDATE sexton.job SET failure_count = failures WHERE id = j.id;
     PERFORM sexton.put_notice('failed', j, p_run,
       jsonb_build_object('outcome', p_outcome, 'error', p_error, 'failures', failures));
-    IF j.pause_after <= failures AND j.paused_at IS NULL THEN
+    IF pause_after <= failures AND j.paused_at IS NULL THEN
       UPDATE sexton.job SET paused_at = clock_timestamp(), paused_by = 'sexton',
              pause_reason = format('%s failures in a row', failures) WHERE id = j.id;
       PERFORM sexton.put_notice('paused_itself', j, p_run, jsonb_build_object('failures', failures));
@@ -332,7 +344,8 @@ CREATE FUNCTION sexton.claim(
   p_job bigint, p_version bigint, p_run uuid, p_replica uuid, p_holder text, p_program text,
   p_destructive boolean, p_outside boolean,
   OUT result text, OUT reason text, OUT version bigint, OUT epoch bigint, OUT occurrence timestamptz, OUT attempt int,
-  OUT revision bigint, OUT mode text, OUT parts jsonb, OUT approved_rows bigint, OUT claimed_at timestamptz)
+  OUT revision bigint, OUT mode text, OUT parts jsonb, OUT approved_rows bigint, OUT claimed_at timestamptz,
+  OUT worker_lock_id int)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   m sexton.meta;
@@ -375,6 +388,12 @@ BEGIN
   IF sexton.lock_holder(j.lock_id) IS DISTINCT FROM pg_backend_pid() THEN
     RAISE EXCEPTION 'job %: claim without holding its lock on this backend', j.name
       USING ERRCODE = 'SX003', HINT = 'A transaction pooler stands in between: connect to PostgreSQL directly.';
+  END IF;
+  -- The old holder is gone, but worker sessions of its run may not be. They hold this key shared. Taken for this
+  -- transaction alone, so that workers of the new run can share it as soon as the claim is visible.
+  IF NOT pg_try_advisory_xact_lock(m.lock_class, j.worker_lock_id) THEN
+    reason := 'a worker session of its last run is still there';
+    RETURN;
   END IF;
 
   IF j.state = 'running' THEN
@@ -428,10 +447,65 @@ BEGIN
   revision := j.revision;
   approved_rows := j.approved_rows;
   claimed_at := clock_timestamp();
+  worker_lock_id := j.worker_lock_id;
   SELECT jsonb_object_agg(p.part, p.cursor) INTO parts FROM sexton.run_part p WHERE p.run_id = p_run;
 END $$;
 COMMENT ON FUNCTION sexton.claim(bigint, bigint, uuid, uuid, text, text, boolean, boolean) IS
   'Takes a due or orphaned job. The caller''s session already holds its advisory lock. result: won; settled (an orphan was put in order, and nothing started); lost, with the reason.';
+
+-- ---------------------------------------------------------------------------------------------------------
+-- Workers
+-- ---------------------------------------------------------------------------------------------------------
+
+CREATE FUNCTION sexton.split(p_job bigint, p_version bigint, p_run uuid, p_cursors jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  j sexton.job;
+  r sexton.run;
+  stop text;
+BEGIN
+  PERFORM set_config('lock_timeout', '2s', true);
+  SELECT * INTO j FROM sexton.job WHERE id = p_job FOR SHARE;   -- as the fence does, and for its reasons
+  SELECT * INTO r FROM sexton.run WHERE id = p_run;
+  stop := sexton.stop_reason(j, r, p_version, (SELECT halted_at FROM sexton.meta));
+  IF stop IS NOT NULL THEN
+    RAISE EXCEPTION 'fenced: run % no longer holds job % at version %', p_run, coalesce(j.name, p_job::text), p_version
+      USING ERRCODE = 'SX001', DETAIL = stop;
+  ELSIF jsonb_array_length(p_cursors) NOT BETWEEN 1 AND 1000 THEN
+    RAISE EXCEPTION 'job %: a run has 1 to 1000 parts, and not %', j.name, jsonb_array_length(p_cursors) USING ERRCODE = 'SX002';
+  ELSIF EXISTS (SELECT 1 FROM sexton.run_part WHERE run_id = p_run AND part > 0) THEN
+    RAISE EXCEPTION 'job %: run % is split already', j.name, p_run USING ERRCODE = 'SX002';
+  END IF;
+  INSERT INTO sexton.run_part (run_id, part, cursor)
+    SELECT p_run, c.ordinality, c.value FROM jsonb_array_elements(p_cursors) WITH ORDINALITY c;
+END $$;
+COMMENT ON FUNCTION sexton.split(bigint, bigint, uuid, jsonb) IS
+  'Gives a run parts, numbered from 1, each with the cursor to begin at: an array of them. Once for an occurrence; the next attempt inherits them.';
+
+-- The order matters: the key first, then the question. A claim that came before the key is seen; one that comes after
+-- it finds the key taken. Each statement of a volatile function sees what was committed when it began.
+CREATE FUNCTION sexton.join_run(p_job bigint, p_version bigint, p_run uuid) RETURNS text
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  class int := (SELECT lock_class FROM sexton.meta);
+  key int := (SELECT worker_lock_id FROM sexton.job WHERE id = p_job);
+  stop text;
+BEGIN
+  IF key IS NULL THEN
+    RETURN 'gone';
+  ELSIF NOT pg_try_advisory_lock_shared(class, key) THEN
+    RETURN 'superseded';   -- a claim is on its way
+  END IF;
+  stop := sexton.ping(p_job, p_version, p_run);
+  IF stop IS NOT NULL THEN
+    PERFORM pg_advisory_unlock_shared(class, key);
+  ELSE
+    UPDATE sexton.run SET worker_pids = worker_pids || pg_backend_pid() WHERE id = p_run AND state = 'running';
+  END IF;
+  RETURN stop;
+END $$;
+COMMENT ON FUNCTION sexton.join_run(bigint, bigint, uuid) IS
+  'Makes this session a worker of a run: it holds the job''s worker key shared from now on, so that no claim succeeds before it is closed. NULL, or why the run must stop; then it holds nothing.';
 
 -- ---------------------------------------------------------------------------------------------------------
 -- Fence
@@ -564,7 +638,7 @@ COMMENT ON FUNCTION sexton.finish(bigint, bigint, uuid, text, text, jsonb, bigin
 
 CREATE FUNCTION sexton.plan(
   p_job bigint, p_revision bigint, p_schedule text, p_time_zone text,
-  p_scheduled_at timestamptz, p_due_at timestamptz, p_coalesced bigint) RETURNS boolean
+  p_scheduled_at timestamptz, p_due_at timestamptz, p_coalesced bigint, p_needs text[] DEFAULT '{}') RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   j sexton.job;
@@ -578,15 +652,15 @@ BEGIN
   END IF;
   UPDATE sexton.job SET
     planned = true, scheduled_at = p_scheduled_at, plan_from = NULL, validated_revision = p_revision, invalid_reason = NULL,
-    missed_count = missed_count + p_coalesced,
+    needs = p_needs, missed_count = missed_count + p_coalesced,
     occurrence = CASE WHEN occurrence IS NULL THEN p_scheduled_at ELSE occurrence END,
     origin = CASE WHEN occurrence IS NULL AND p_scheduled_at IS NOT NULL THEN 'schedule' ELSE origin END,
     due_at = CASE WHEN occurrence IS NULL THEN coalesce(p_due_at, p_scheduled_at) ELSE due_at END
   WHERE id = p_job;
   RETURN true;
 END $$;
-COMMENT ON FUNCTION sexton.plan(bigint, bigint, text, text, timestamptz, timestamptz, bigint) IS
-  'Stores the next regular instant of a job that has none planned, and that its definition is valid. False if the row changed meanwhile. NULL as p_scheduled_at: never again by itself.';
+COMMENT ON FUNCTION sexton.plan(bigint, bigint, text, text, timestamptz, timestamptz, bigint, text[]) IS
+  'Stores the next regular instant of a job that has none planned, that its definition is valid, and what it needs of a replica. False if the row changed meanwhile. NULL as p_scheduled_at: never again by itself.';
 
 CREATE FUNCTION sexton.skip(
   p_job bigint, p_version bigint, p_schedule text, p_time_zone text,
@@ -613,12 +687,12 @@ END $$;
 COMMENT ON FUNCTION sexton.skip(bigint, bigint, text, text, timestamptz, timestamptz, bigint) IS
   'Passes over an occurrence that is later than max_lateness: it is counted, with the others that passed, in missed_count.';
 
-CREATE FUNCTION sexton.accept(p_job bigint, p_revision bigint) RETURNS boolean
+CREATE FUNCTION sexton.accept(p_job bigint, p_revision bigint, p_needs text[] DEFAULT '{}') RETURNS boolean
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  UPDATE sexton.job SET validated_revision = p_revision, invalid_reason = NULL
+  UPDATE sexton.job SET validated_revision = p_revision, invalid_reason = NULL, needs = p_needs
    WHERE id = p_job AND revision = p_revision AND validated_revision IS DISTINCT FROM p_revision
   RETURNING true $$;
-COMMENT ON FUNCTION sexton.accept(bigint, bigint) IS 'A replica found this revision valid.';
+COMMENT ON FUNCTION sexton.accept(bigint, bigint, text[]) IS 'A replica found this revision valid, and read from it what it needs of a replica.';
 
 CREATE FUNCTION sexton.reject(p_job bigint, p_revision bigint, p_schedule text, p_time_zone text, p_reason text) RETURNS boolean
 LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -634,7 +708,7 @@ COMMENT ON FUNCTION sexton.reject(bigint, bigint, text, text, text) IS
 -- ---------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION sexton.replica_start(
-  p_replica uuid, p_name text, p_program text, p_slots int, p_kinds text[], p_deploy text,
+  p_replica uuid, p_name text, p_program text, p_slots int, p_kinds text[], p_deploy text, p_knows text[],
   OUT lock_class int, OUT lock_id int, OUT locked boolean, OUT alone boolean)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -644,8 +718,9 @@ BEGIN
   SELECT m.lock_class INTO STRICT lock_class FROM sexton.meta m FOR NO KEY UPDATE;
   alone := NOT EXISTS (SELECT 1 FROM sexton.replica r WHERE r.id <> p_replica AND sexton.lock_holder(r.lock_id) IS NOT NULL);
   fresh := NOT EXISTS (SELECT 1 FROM sexton.replica r WHERE r.id = p_replica);
-  INSERT INTO sexton.replica AS r (id, name, program, slots, kinds) VALUES (p_replica, p_name, p_program, p_slots, p_kinds)
-    ON CONFLICT (id) DO UPDATE SET slots = excluded.slots, kinds = excluded.kinds
+  INSERT INTO sexton.replica AS r (id, name, program, slots, kinds, knows)
+    VALUES (p_replica, p_name, p_program, p_slots, p_kinds, p_knows)
+    ON CONFLICT (id) DO UPDATE SET slots = excluded.slots, kinds = excluded.kinds, knows = excluded.knows
     RETURNING r.lock_id INTO lock_id;
   locked := pg_try_advisory_lock(lock_class, lock_id);
   -- The two exceptions to "never fires at once". A reconnect is no start.
@@ -660,8 +735,22 @@ BEGIN
   DELETE FROM sexton.replica r WHERE fresh AND r.id <> p_replica AND r.started_at < clock_timestamp() - interval '1 day'
      AND sexton.lock_holder(r.lock_id) IS NULL;
 END $$;
-COMMENT ON FUNCTION sexton.replica_start(uuid, text, text, int, text[], text) IS
+COMMENT ON FUNCTION sexton.replica_start(uuid, text, text, int, text[], text, text[]) IS
   'Registers a replica and takes its lock on this session; makes jobs "at start" (if no other replica is alive) and "at deploy" (if p_deploy is new to them) due. Called again with the same uuid after a reconnect, it only takes the lock.';
+
+CREATE FUNCTION sexton.replica_knows(p_replica uuid, p_knows text[]) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  UPDATE sexton.replica SET knows = p_knows WHERE id = p_replica $$;
+COMMENT ON FUNCTION sexton.replica_knows(uuid, text[]) IS 'A replica read its local file again: the names that it knows now.';
+
+-- Names are equal, save that a host may be known by a pattern: host:*.example.com, host:*.
+CREATE FUNCTION sexton.lacks(p_needs text[], p_knows text[]) RETURNS text[]
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(array_agg(n ORDER BY n), '{}') FROM unnest(p_needs) n
+   WHERE NOT EXISTS (SELECT 1 FROM unnest(p_knows) k
+                      WHERE k = n OR (n LIKE 'host:%' AND (k = 'host:*' OR
+                            (k LIKE 'host:*.%' AND length(n) > length(k) - 1 AND right(n, length(k) - 6) = substr(k, 7))))) $$;
+COMMENT ON FUNCTION sexton.lacks(text[], text[]) IS 'Which of these needs a replica that knows these names does not meet. Internal.';
 
 CREATE FUNCTION sexton.resource_lock(p_name text) RETURNS int
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -202,17 +202,23 @@ CREATE FUNCTION sexton.terminate_holder(job text) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   j sexton.job := sexton.job_named(terminate_holder.job);
-  recorded int := (SELECT r.backend_pid FROM sexton.run r WHERE r.job_id = j.id ORDER BY r.epoch DESC, r.version DESC LIMIT 1);
+  last sexton.run;
+  ended int[];
 BEGIN
-  -- Only a backend that we recorded and that still holds the lock: a stranger's session is not ours to end.
-  IF recorded IS NULL OR sexton.lock_holder(j.lock_id) IS DISTINCT FROM recorded THEN
+  SELECT * INTO last FROM sexton.run r WHERE r.job_id = j.id ORDER BY r.epoch DESC, r.version DESC LIMIT 1;
+  -- Only backends that we recorded and that still hold their key: a stranger's session is not ours to end.
+  SELECT array_agg(b.pid) INTO ended FROM (
+    SELECT last.backend_pid AS pid WHERE sexton.lock_holder(j.lock_id) = last.backend_pid
+    UNION ALL
+    SELECT w.pid FROM unnest(sexton.worker_backends(j.worker_lock_id)) AS w(pid) WHERE w.pid = ANY (last.worker_pids)) b;
+  IF ended IS NULL THEN
     RETURN false;
   END IF;
-  PERFORM sexton.note('terminate_holder', j, jsonb_build_object('backend_pid', recorded));
-  RETURN pg_terminate_backend(recorded);
+  PERFORM sexton.note('terminate_holder', j, jsonb_build_object('backend_pids', ended));
+  RETURN (SELECT bool_or(pg_terminate_backend(pid)) FROM unnest(ended) AS e(pid));
 END $$;
 COMMENT ON FUNCTION sexton.terminate_holder(text) IS
-  'Ends the session of the last holder, if that still holds the job''s lock. False if there is nothing to end.';
+  'Ends the sessions of the last holder that still hold the job''s keys: the run session and those of its workers. False if there is nothing to end.';
 
 CREATE FUNCTION sexton.run_now(job text, options jsonb DEFAULT '{}', inputs jsonb DEFAULT '{}') RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

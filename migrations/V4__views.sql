@@ -1,7 +1,7 @@
 -- Views for people: whoever is on call sees the same words here, on the command line and elsewhere.
 
 CREATE VIEW sexton.replicas AS
-SELECT r.id, r.name, r.program, r.slots, r.kinds, r.started_at, l.pid AS backend_pid, l.pid IS NOT NULL AS alive,
+SELECT r.id, r.name, r.program, r.slots, r.kinds, r.knows, r.started_at, l.pid AS backend_pid, l.pid IS NOT NULL AS alive,
        (SELECT count(*) FROM sexton.job j WHERE j.replica_id = r.id) AS running
   FROM sexton.replica r
   LEFT JOIN LATERAL (SELECT sexton.lock_holder(r.lock_id) AS pid) l ON true;
@@ -84,17 +84,30 @@ DECLARE
   m sexton.meta;
   last sexton.run;
   stranger int;
+  workers int[];
   alive int;
+  able int;
+  lacking text[];
 BEGIN
   SELECT * INTO STRICT m FROM sexton.meta;
   SELECT * INTO last FROM sexton.run r WHERE r.job_id = j.id AND r.state <> 'running' ORDER BY r.epoch DESC, r.version DESC LIMIT 1;
   SELECT count(*) INTO alive FROM sexton.replicas r WHERE r.alive AND j.kind = ANY (r.kinds);
+  SELECT count(*) INTO able FROM sexton.replicas r
+   WHERE r.alive AND j.kind = ANY (r.kinds) AND sexton.lacks(j.needs, r.knows) = '{}';
+  -- What the replica that lacks the least lacks: that is what to add, and where.
+  SELECT sexton.lacks(j.needs, r.knows) INTO lacking FROM sexton.replicas r WHERE r.alive AND j.kind = ANY (r.kinds)
+   ORDER BY cardinality(sexton.lacks(j.needs, r.knows)) LIMIT 1;
   stranger := sexton.lock_holder(j.lock_id);
+  workers := sexton.worker_backends(j.worker_lock_id);
   RETURN CASE
     WHEN j.state = 'running' AND stranger IS NOT DISTINCT FROM j.holder_pid THEN
       format('It is running on %s since %s (attempt %s).', j.holder, (SELECT started_at FROM sexton.run WHERE id = j.run_id), j.attempt)
+    WHEN j.state = 'running' AND stranger IS NULL AND workers <> '{}' THEN
+      format('The session of its replica %s is gone; another takes over as soon as the backends that worked for the same run are gone too: %s.',
+             j.holder, array_to_string(workers, ', '))
     WHEN j.state = 'running' THEN
-      format('Its replica %s is gone; %s', j.holder, CASE alive WHEN 0 THEN 'no other replica is alive to take over.' ELSE 'another takes over in a moment.' END)
+      format('Its replica %s is gone; %s', j.holder, CASE WHEN alive = 0 THEN 'no other replica is alive to take over.'
+             WHEN able = 0 THEN format('no replica that is alive knows %s.', array_to_string(lacking, ', ')) ELSE 'another takes over in a moment.' END)
     WHEN j.invalid_reason IS NOT NULL THEN format('It is invalid: %s.', rtrim(j.invalid_reason, '.'))
     WHEN j.paused_at IS NOT NULL AND (j.paused_until IS NULL OR j.paused_until > clock_timestamp()) THEN
       format('It was paused by %s at %s%s%s.', j.paused_by, j.paused_at, ': ' || nullif(j.pause_reason, ''), ', until ' || j.paused_until)
@@ -102,6 +115,8 @@ BEGIN
     WHEN alive = 0 AND EXISTS (SELECT 1 FROM sexton.replicas r WHERE r.alive) THEN
       format('No replica that is alive knows the kind "%s".', j.kind)
     WHEN alive = 0 THEN 'No replica is alive: start one with `sexton run`.'
+    WHEN able = 0 AND j.validated_revision = j.revision THEN
+      format('No replica that is alive knows %s: add it to the local file of one (`sexton run --config`).', array_to_string(lacking, ', '))
     WHEN m.adopt_needed_at IS NOT NULL AND j.armed_revision = j.revision THEN
       'This database was restored or cloned: sexton.adopt() lets its destructive jobs run here.'
     WHEN m.halted_at IS NOT NULL AND j.armed_revision = j.revision THEN

@@ -12,7 +12,7 @@ ALTER DEFAULT PRIVILEGES IN SCHEMA sexton REVOKE ALL ON FUNCTIONS FROM PUBLIC;
 DO $grants$
 DECLARE
   grantee text;
-  viewing text := 'actor(), lock_holder(int), stop_reason(sexton.job, sexton.run, bigint, timestamptz), why(text), ping(bigint, bigint, uuid), holds_on(oid)';
+  viewing text := 'actor(), lock_holder(int), worker_backends(int), stop_reason(sexton.job, sexton.run, bigint, timestamptz), why(text), ping(bigint, bigint, uuid), holds_on(oid), lacks(text[], text[])';
 BEGIN
   FOREACH grantee IN ARRAY '{sexton_runner,sexton_operator,sexton_author,sexton_viewer}'::text[] LOOP
     CONTINUE WHEN to_regrole(grantee) IS NULL;
@@ -24,12 +24,13 @@ BEGIN
     GRANT EXECUTE ON FUNCTION
       sexton.claim(bigint, bigint, uuid, uuid, text, text, boolean, boolean),
       sexton.fence(bigint, bigint, uuid, int, bigint, bigint, jsonb),
+      sexton.split(bigint, bigint, uuid, jsonb), sexton.join_run(bigint, bigint, uuid),
       sexton.finish(bigint, bigint, uuid, text, text, jsonb, bigint, interval, text, text, timestamptz, timestamptz, bigint, timestamptz),
       sexton.note_progress(uuid, jsonb), sexton.note_resources(uuid, jsonb), sexton.resource_lock(text),
-      sexton.plan(bigint, bigint, text, text, timestamptz, timestamptz, bigint),
+      sexton.plan(bigint, bigint, text, text, timestamptz, timestamptz, bigint, text[]),
       sexton.skip(bigint, bigint, text, text, timestamptz, timestamptz, bigint),
-      sexton.accept(bigint, bigint), sexton.reject(bigint, bigint, text, text, text),
-      sexton.replica_start(uuid, text, text, int, text[], text), sexton.observe(), sexton.prune(bigint)
+      sexton.accept(bigint, bigint, text[]), sexton.reject(bigint, bigint, text, text, text),
+      sexton.replica_start(uuid, text, text, int, text[], text, text[]), sexton.replica_knows(uuid, text[]), sexton.observe(), sexton.prune(bigint)
       TO sexton_runner;
   END IF;
   FOREACH grantee IN ARRAY '{sexton_operator,sexton_author}'::text[] LOOP

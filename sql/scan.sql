@@ -1,5 +1,5 @@
 -- What there is to do, for a replica: definitions to validate and plan, orphaned runs to recover, due jobs to run.
--- $1 kinds that the replica knows, $2 how many of each at the most.
+-- $1 kinds that the replica knows, $2 how many of each at the most, $3 the names that it knows locally.
 -- A job that names another database is left to replicas that know it; this program knows none.
 -- Rows: need (plan | recover | run) and the job. No locks. Due jobs come by the index on due_at (4 buffers a scan
 -- from 100 to 1,000,000 jobs, measured on the prototype); now() and not clock_timestamp(), since a volatile bound
@@ -9,11 +9,13 @@ WITH found AS (
     WHERE (NOT j.planned OR j.validated_revision IS DISTINCT FROM j.revision) AND j.invalid_reason IS NULL
       AND j.kind = ANY ($1) AND j.database IS NULL ORDER BY j.id LIMIT $2)
   UNION ALL
-  (SELECT 'recover', o.id FROM sexton.orphan o WHERE o.kind = ANY ($1) LIMIT $2)
+  (SELECT 'recover', o.id FROM sexton.orphan o JOIN sexton.job j ON j.id = o.id
+    WHERE o.kind = ANY ($1) AND (j.needs = '{}' OR sexton.lacks(j.needs, $3) = '{}') LIMIT $2)
   UNION ALL
   (SELECT 'run', j.id FROM sexton.job j
     WHERE j.due_at <= pg_catalog.now() AND j.state = 'idle' AND j.invalid_reason IS NULL
       AND j.validated_revision = j.revision AND j.kind = ANY ($1) AND j.database IS NULL
+      AND (j.needs = '{}' OR sexton.lacks(j.needs, $3) = '{}')
       AND (j.paused_at IS NULL OR j.paused_until <= pg_catalog.now())
     ORDER BY j.due_at LIMIT $2))
 SELECT f.need, j.id, j.name, j.kind, j.params, j.lock_id, j.version, j.revision,

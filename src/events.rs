@@ -56,6 +56,8 @@ events! {
         "The statement of a session in doubt could not be cancelled; it ends with its session.";
     SESSION_WATCH_FAILED = "session.watch_failed" DEBUG ["error"]
         "A run that is busy could not be watched from a second session, which tries again.";
+    SESSION_WORKER_LOST = "session.worker_lost" DEBUG ["stop"]
+        "The session of a worker could not be given back in good order: what it did is cancelled, and it is closed.";
     INCARNATION_UNREADABLE = "incarnation.unreadable" DEBUG []
         "The server does not let this role look whether it is still the same database.";
     INCARNATION_NEW_TIMELINE = "incarnation.new_timeline" WARN []
@@ -98,6 +100,8 @@ events! {
         "A slot is free again.";
     SLOT_PANICKED = "slot.panicked" ERROR ["error"]
         "A defect in Sexton itself ended a task; the replica goes on.";
+    HTTP_ANSWERED = "http.answered" DEBUG ["job", "class", "status"]
+        "A call was answered, or was not, in this way.";
     UPKEEP_STEP_FAILED = "upkeep.step_failed" WARN ["job", "step", "error"]
         "One step of an upkeep failed; the others go on.";
     PRUNE_FAILED = "prune.failed" DEBUG ["error"]

@@ -19,13 +19,15 @@
 //!
 //! # Layout
 //! `migrations/` holds the schema, and with it every legal transition; `sql/` holds the statements that this program
-//! sends, one a file. In `src/`, each layer uses only those before it: `protocol` → `kind` → `kinds`, `runner` → `edge`.
+//! sends, one a file. In `src/`, each layer uses only those before it: `protocol` → `kind` → `kinds`, `runner` → `edge`. `outside`
+//! stands beside them: what a replica knows locally, for kinds and edge.
 
 pub mod error;
 pub mod events;
 pub mod failpoint;
 #[doc(hidden)]
 pub mod statements;
+pub mod outside;
 pub mod protocol;
 pub mod kind;
 pub mod kinds;
@@ -40,14 +42,23 @@ pub use error::{Error, ErrorKind, Result};
 pub use kind::Registry;
 
 impl Registry {
-    /// Knows the built-in kinds.
+    /// Knows the built-in kinds, and nothing locally: no secrets, hosts, storages or commands.
     pub fn with_builtins() -> Self {
+        Self::with_builtins_and(&outside::Outside::default())
+    }
+
+    /// Knows the built-in kinds, which use what the replica knows locally. It may change later by
+    /// [`outside::Outside::replace`].
+    pub fn with_builtins_and(outside: &outside::Outside) -> Self {
         let mut registry = Registry::new();
         registry
+            .know(kind::Names::of(outside.names()))
             .add(kinds::purge::Purge)
             .add(kinds::reset::Reset)
             .add(kinds::sql::Statement)
             .add(kinds::upkeep::Upkeep);
+        #[cfg(feature = "http")]
+        registry.add(kinds::http::Http::new(outside.clone()));
         registry
     }
 }

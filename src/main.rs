@@ -2,13 +2,15 @@
 
 use std::process::ExitCode;
 
-use sexton::{Registry, edge::cli::Cli};
+use sexton::{Registry, edge::cli::Cli, outside::Outside};
 
 fn main() -> ExitCode {
     let cli = Cli::from_args();
+    let outside = Outside::default();
+    let registry = Registry::with_builtins_and(&outside);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     match runtime {
-        Ok(runtime) => runtime.block_on(cli.execute(Registry::with_builtins())).into(),
+        Ok(runtime) => runtime.block_on(cli.execute(registry, outside)).into(),
         Err(error) => {
             eprintln!("error: the asynchronous runtime does not start: {error}");
             ExitCode::FAILURE

@@ -52,8 +52,10 @@ statements! {
     JOB_FOR_RUN = "job_for_run";
     JOB_NAMES = "job_names";
     JOB_SCHEDULE = "job_schedule";
+    JOIN_RUN = "join_run";
     KILL = "kill";
     LAST_RUN = "last_run";
+    LEAVE_RUN = "leave_run";
     LIMIT_SESSION = "limit_session";
     LIMIT_STATEMENTS = "limit_statements";
     LISTEN = "listen";
@@ -98,6 +100,7 @@ statements! {
     PURGE_WAL = "purge_wal";
     READ_DEFINITIONS = "read_definitions";
     REJECT = "reject";
+    REPLICA_KNOWS = "replica_knows";
     REPLICA_START = "replica_start";
     REQUESTED = "requested";
     RESET_CUTOFF = "reset_cutoff";
@@ -114,6 +117,7 @@ statements! {
     SCAN = "scan";
     SERVER = "server";
     SKIP = "skip";
+    SPLIT = "split";
     SQL_DISCARD = "sql_discard";
     SQL_LIMITS = "sql_limits";
     SQL_READ_ONLY = "sql_read_only";

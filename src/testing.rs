@@ -158,7 +158,7 @@ impl Occurrence {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         let mut asked = false;
         while tokio::time::Instant::now() < deadline {
-            let snapshot = control.scan(&shared.registration.kinds, &[], i64::from(i16::MAX)).await?;
+            let snapshot = control.scan(&shared.registration, &[], i64::from(i16::MAX)).await?;
             let is_it = |job: &&Job| job.candidate.job_name == self.job && job.need != Need::Plan;
             if let Some(job) = snapshot.jobs.iter().find(is_it) {
                 return Ok(job.clone());

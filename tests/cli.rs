@@ -424,7 +424,8 @@ async fn a_replica_runs_rereads_its_file_and_drains() {
     let database = Database::with_jobs().await;
     let folder = tempfile::tempdir().expect("a folder");
     let (local, log) = (folder.path().join("local.toml"), folder.path().join("log"));
-    std::fs::write(&local, "[replica]\nname = \"blue\"\nslots = 1\n").expect("it can be written");
+    let settings = "[replica]\nname = \"blue\"\nslots = 1\n";
+    std::fs::write(&local, settings).expect("it can be written");
     let stderr = std::fs::File::create(&log).expect("a log");
     let mut replica = Command::new(assert_cmd::cargo::cargo_bin!("sexton"))
         .args(["--database", &database.dsn, "--log-format", "json", "run", "--config"])
@@ -440,11 +441,31 @@ async fn a_replica_runs_rereads_its_file_and_drains() {
     database.sexton(&["run-now", "sessions"]).done();
     database.until("SELECT bool_or(state = 'succeeded' AND holder = 'blue') FROM sexton.runs").await;
     let logged = || std::fs::read_to_string(&log).expect("the log can be read");
+    let job = "INSERT INTO sexton.job (name, kind, params) VALUES ('call', 'http',
+                 '{\"url\": \"https://a.example.com\", \"auth\": {\"bearer\": \"secret:crm\"}}')";
+    database.client.batch_execute(job).await.expect("a job can be inserted");
+    database
+        .until("SELECT needs = '{host:a.example.com,secret:crm}' FROM sexton.job WHERE name = 'call'")
+        .await;
+    let why = database.sexton(&["why", "call"]);
+    assert!(why.stdout.contains("knows host:a.example.com, secret:crm"), "{why:?}");
+    let doctor = database.sexton(&["doctor"]);
+    assert!(doctor.stdout.contains("no replica that is alive knows what these name: call"), "{doctor:?}");
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "canary-4711\n").expect("it can be written");
+    let known = format!(
+        "{settings}[http]\nhosts = [\"*.example.com\"]\n[secrets.crm]\nfile = \"{}\"\n",
+        secret.display()
+    );
+    std::fs::write(&local, known).expect("it can be written");
     signal(nix::sys::signal::Signal::SIGHUP);
     while !logged().contains("replica.reloaded") {
         assert!(replica.try_wait().expect("it can be asked").is_none(), "{}", logged());
         tokio::time::sleep(std::time::Duration::from_millis(20)).await;
     }
+    database.until("SELECT knows = '{host:*.example.com,secret:crm}' FROM sexton.replicas").await;
+    assert!(database.sexton(&["why", "call"]).stdout.starts_with("Nothing is due"));
+    assert!(!logged().contains("canary"), "{}", logged());
     signal(nix::sys::signal::Signal::SIGTERM);
     assert!(replica.wait().expect("it ends").success(), "{}", logged());
     let events: Vec<Value> =

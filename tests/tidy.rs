@@ -12,6 +12,7 @@ use std::{
 /// What each room of `src/` may import from this crate, besides itself. The arrow goes `edge → runner → kind → protocol`.
 const LAYERS: &[(&str, &[&str])] = &[
     ("error", &[]),
+    ("outside", &["error"]),
     ("events", &[]),
     ("failpoint", &[]),
     ("statements", &[]),

@@ -1,10 +1,18 @@
 //! What a run is given: what it is for, and the only ways to act.
 
-use std::{collections::BTreeMap, future::Future, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
+use tokio::time::Instant;
 use tokio_postgres::{
     Row, Statement,
     types::{ToSql, Type},
@@ -22,12 +30,6 @@ use crate::{
         watch::Watcher,
     },
 };
-
-/// How often a run that is busy elsewhere shows the server that it lives. The server ends a session that is idle
-/// for 15 s (protocol.md, "Sessions").
-const PING_EVERY: Duration = Duration::from_secs(5);
-/// A run whose last good ping started longer ago than this no longer trusts its session.
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Options that hold for one occurrence alone: those of `sexton.run_now(job, options)`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +52,9 @@ pub struct Options {
     pub force: Option<bool>,
 }
 
+/// After how many batches, of all its sessions, a test wants to lose the run.
+pub(crate) type BatchesLeft = Option<Arc<AtomicU64>>;
+
 /// What a run is for and by which it acts. Owned by the runner, lent to the kind.
 pub struct RunContext {
     pub(crate) held: Held,
@@ -61,8 +66,8 @@ pub struct RunContext {
     pub(crate) input_types: BTreeMap<String, String>,
     pub(crate) now: Timestamp,
     /// When the job's `timeout` is over; `None` if never.
-    pub(crate) ends: Option<tokio::time::Instant>,
-    pub(crate) batches_left: Option<u64>,
+    pub(crate) ends: Option<Instant>,
+    pub(crate) batches_left: BatchesLeft,
 }
 
 impl RunContext {
@@ -280,52 +285,6 @@ impl RunContext {
         transaction.commit(0, cursor).await
     }
 
-    /// Waits between batches, keeping the session alive; ends early with an error when the run must stop.
-    ///
-    /// # Errors
-    /// As [`RunContext::batch`].
-    ///
-    /// # Cancel safety
-    /// Safe.
-    pub async fn rest(&mut self, time: Duration) -> Result<(), Stop> {
-        self.keep_while(tokio::time::sleep(time)).await
-    }
-
-    /// Does something outside the database, keeping the session alive meanwhile. No transaction is open then.
-    ///
-    /// # Errors
-    /// [`Stop::Fenced`], [`Stop::Drained`] or [`Stop::Lost`] as soon as the run must stop: the work is dropped.
-    ///
-    /// # Cancel safety
-    /// That of `work`.
-    pub async fn keep_while<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Stop> {
-        let drain = self.drain.clone();
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                biased;
-                () = drain.cancelled() => return Err(Stop::Drained),
-                done = &mut work => return Ok(done),
-                () = tokio::time::sleep(PING_EVERY) => {}
-            }
-            self.ping().await?;
-        }
-    }
-
-    /// Asks whether the run still holds its job.
-    ///
-    /// # Errors
-    /// [`Stop::Fenced`] if it does not, [`Stop::Lost`] if there is no answer within 10 s.
-    ///
-    /// # Cancel safety
-    /// As [`RunContext::query`].
-    pub async fn ping(&mut self) -> Result<(), Stop> {
-        match tokio::time::timeout(PING_TIMEOUT, self.held.ping()).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Stop::Lost(Error::new(ErrorKind::Unreachable, "the run session does not answer"))),
-        }
-    }
-
     /// Says how far the run is, for people: `sexton watch` shows it.
     ///
     /// # Errors
@@ -342,7 +301,7 @@ impl RunContext {
     /// Whatever becomes of this replica, the resource is free again with its session.
     ///
     /// # Errors
-    /// [`Stop::Failed`] if another held it all the time; otherwise those of `work`.
+    /// [`Stop::Failed`] if another held it all the time, and in a worker; otherwise those of `work`.
     ///
     /// # Cancel safety
     /// As [`RunContext::query`].
@@ -352,12 +311,13 @@ impl RunContext {
         patience: Duration,
         work: impl AsyncFnOnce(&mut RunContext) -> Result<T, Stop>,
     ) -> Result<T, Stop> {
-        let deadline = tokio::time::Instant::now() + patience;
+        self.not_in_a_worker("take a resource")?;
+        let deadline = Instant::now() + patience;
         let resource = loop {
             if let Some(resource) = self.held.take_resource(name).await? {
                 break resource;
             }
-            if tokio::time::Instant::now() >= deadline {
+            if Instant::now() >= deadline {
                 let message = format!("resource {name} was held by another for all of {patience:?}");
                 return Err(Stop::Failed(Error::new(ErrorKind::Refused, message)));
             }
@@ -369,13 +329,12 @@ impl RunContext {
     }
 
     /// Also loses the run here where a test wants that.
-    fn stop_before_batch(&mut self) -> Result<(), Stop> {
-        match &mut self.batches_left {
-            Some(0) => {
+    pub(super) fn stop_before_batch(&mut self) -> Result<(), Stop> {
+        if let Some(left) = &self.batches_left {
+            let taken = left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1));
+            if taken.is_err() {
                 return Err(Stop::Lost(Error::new(ErrorKind::Unreachable, "lost, as the test wanted")));
             }
-            Some(left) => *left -= 1,
-            None => {}
         }
         self.stop_if_draining()
     }
@@ -385,7 +344,7 @@ impl RunContext {
     }
 }
 
-fn to_json(value: &impl Serialize) -> Result<Value, Stop> {
+pub(super) fn to_json(value: &impl Serialize) -> Result<Value, Stop> {
     serde_json::to_value(value).map_err(|cause| {
         Stop::Failed(Error::new(ErrorKind::Invalid, "cannot be stored as JSON").caused_by(cause))
     })

@@ -6,10 +6,13 @@
 
 mod context;
 mod describe;
+mod keep;
+mod need;
 mod registry;
 mod report;
 mod unfenced;
 mod watch;
+mod workers;
 pub mod inputs;
 pub mod interval;
 pub mod sql;
@@ -17,10 +20,12 @@ pub mod vacuum;
 
 pub use context::{Options, RunContext};
 pub use describe::{Description, Nature, Param};
+pub use need::{Names, Need};
 pub use registry::{Kind, ParamError, Registered, Registry, Rights};
 pub use report::{ComeBack, Report, Stopped};
 pub use unfenced::{LockWait, Unfenced};
 pub use watch::Watch;
+pub use workers::{PartWork, Worked};
 
 pub use crate::protocol::fence::{Batch, Commits, FencedTransaction, Undone};
 pub use crate::protocol::run::{Mode, Stop, StopReason};

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Description, Report, RunContext};
+use super::{Description, Names, Need, Report, RunContext};
 use crate::protocol::run::Stop;
 
 /// A kind of work. See `examples/own_kind.rs` for one of a user's own.
@@ -37,6 +37,14 @@ pub trait Kind: Send + Sync + 'static {
     fn check(&self, params: &Self::Params) -> Result<(), ParamError> {
         let _ = params;
         Ok(())
+    }
+
+    /// What a replica must know locally to run a job with these params: a secret, a storage, a command. A replica
+    /// without it leaves the job to others, and `sexton why` says so. Asked when a revision is validated. Must not
+    /// do I/O. Default: nothing.
+    fn needs(&self, params: &Self::Params) -> Vec<Need> {
+        let _ = params;
+        Vec::new()
     }
 
     /// Does the work of one run, in batches, each of which commits with the fence.
@@ -83,12 +91,17 @@ impl ParamError {
 /// A kind with its types erased.
 trait Erased: Send + Sync {
     fn check(&self, params: &Value) -> Result<(), ParamError>;
+    fn needs(&self, params: &Value) -> Result<Vec<Need>, ParamError>;
     fn run<'a>(&'a self, context: &'a mut RunContext, params: Value) -> BoxFuture<'a, Result<Report, Stop>>;
 }
 
 impl<K: Kind> Erased for K {
     fn check(&self, params: &Value) -> Result<(), ParamError> {
         Kind::check(self, &read::<K::Params>(params)?)
+    }
+
+    fn needs(&self, params: &Value) -> Result<Vec<Need>, ParamError> {
+        Ok(Kind::needs(self, &read::<K::Params>(params)?))
     }
 
     fn run<'a>(&'a self, context: &'a mut RunContext, params: Value) -> BoxFuture<'a, Result<Report, Stop>> {
@@ -141,6 +154,14 @@ impl Registered {
         self.kind.check(params)
     }
 
+    /// What a replica must know locally to run a job with these params.
+    ///
+    /// # Errors
+    /// If the params are not of the kind's shape.
+    pub fn needs(&self, params: &Value) -> Result<Vec<Need>, ParamError> {
+        self.kind.needs(params)
+    }
+
     pub(crate) async fn run(&self, context: &mut RunContext, params: Value) -> Result<Report, Stop> {
         self.kind.run(context, params).await
     }
@@ -150,6 +171,7 @@ impl Registered {
 #[derive(Clone, Default)]
 pub struct Registry {
     kinds: BTreeMap<&'static str, Registered>,
+    names: Names,
 }
 
 impl Registry {
@@ -168,6 +190,21 @@ impl Registry {
         };
         self.kinds.insert(registered.name, registered);
         self
+    }
+
+    /// Says which names the replica knows locally, now and later; see [`Kind::needs`]. Default: none.
+    pub fn know(&mut self, names: Names) -> &mut Self {
+        self.names = names;
+        self
+    }
+
+    /// The names that the replica knows locally now, sorted.
+    pub fn known(&self) -> Vec<String> {
+        self.names.now()
+    }
+
+    pub(crate) fn names(&self) -> Names {
+        self.names.clone()
     }
 
     /// The kind of this name.

@@ -7,6 +7,8 @@
 //! What is easy to get wrong: a claim is only worth something on the session that holds the lock. Hence `Claim` has
 //! no public constructor, is not `Clone`, and travels inside `Held` together with its session.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;
@@ -16,6 +18,7 @@ use super::{
     fence::{Held, contention},
     run::Mode,
     session::{RunSession, Settings},
+    worker::{Part, Terms},
 };
 use crate::{error::Result, failpoint::failpoint, statements};
 
@@ -69,6 +72,19 @@ pub(crate) struct Claim {
     pub(crate) target_oid: Option<u32>,
     /// Batches that this run knows to be committed; kept when it ends.
     pub(crate) batches: i64,
+    pub(super) workers: Terms,
+}
+
+impl Claim {
+    /// The token, for the session of a worker, which never ends the run.
+    pub(super) fn for_worker(&self) -> Claim {
+        Claim {
+            job_name: self.job_name.clone(),
+            target_name: self.target_name.clone(),
+            workers: self.workers.clone(),
+            ..*self
+        }
+    }
 }
 
 /// What became of a try.
@@ -135,8 +151,7 @@ pub(crate) async fn claim(
         _ => return Ok(Claimed::Lost(reason())),
     }
     failpoint!("claim.won");
-    let parts: Option<Value> = row.get("parts");
-    let cursor = parts.as_ref().and_then(|parts| parts.get("0")).filter(|cursor| !cursor.is_null()).cloned();
+    let terms = Terms { name, settings, lock_class: claimant.lock_class, lock_id: row.get("worker_lock_id") };
     let claim = Claim {
         job_id: candidate.job_id,
         job_name: candidate.job_name.clone(),
@@ -152,6 +167,17 @@ pub(crate) async fn claim(
         target_name: candidate.target_name.clone(),
         target_oid: candidate.target_oid,
         batches: 0,
+        workers: terms,
     };
-    Ok(Claimed::Won(Box::new(Held::new(claim, session, cursor))))
+    let parts = inherited(row.get("parts"));
+    Ok(Claimed::Won(Box::new(Held::new(claim, session, parts))))
+}
+
+/// The cursors of the parts, which the database gives as `{"0": …, "1": …}`.
+fn inherited(parts: Option<Value>) -> BTreeMap<i32, Part> {
+    let Some(Value::Object(parts)) = parts else { return BTreeMap::new() };
+    let part = |(number, cursor): (String, Value)| {
+        Some((number.parse().ok()?, Part { cursor: Some(cursor).filter(|cursor| !cursor.is_null()), seq: 0 }))
+    };
+    parts.into_iter().filter_map(part).collect()
 }

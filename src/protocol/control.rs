@@ -35,6 +35,8 @@ pub(crate) struct Registration {
     pub(crate) program: String,
     pub(crate) slots: u16,
     pub(crate) kinds: Vec<&'static str>,
+    /// The names in its local file that jobs may need: `secret:NAME`.
+    pub(crate) knows: Vec<String>,
     /// What "at deploy" compares: a program's version.
     pub(crate) deploy: Option<String>,
     /// What this database must be called, if that was said.
@@ -99,13 +101,14 @@ impl Control {
         let installation = check_installation(&session, registration).await?;
         let incarnation = observe(&session).await?;
         let slots = i32::from(registration.slots);
-        let params: [&(dyn ToSql + Sync); 6] = [
+        let params: [&(dyn ToSql + Sync); 7] = [
             &registration.replica_id,
             &registration.name,
             &registration.program,
             &slots,
             &registration.kinds,
             &registration.deploy,
+            &registration.knows,
         ];
         session.client.batch_execute(statements::LISTEN).await?;
         session.client.query_one(statements::REPLICA_START, &params).await.map_err(may_not)?;
@@ -120,11 +123,23 @@ impl Control {
         &self.incarnation
     }
 
+    /// Says that the replica's local file was read again and has these names now.
+    pub(crate) async fn note_known(&self, registration: &Registration) -> Result<()> {
+        let params: [&(dyn ToSql + Sync); 2] = [&registration.replica_id, &registration.knows];
+        self.session.client.query_one(statements::REPLICA_KNOWS, &params).await?;
+        Ok(())
+    }
+
     /// Looks for work: at most `most` jobs for each need. `busy` are the jobs that this replica is at work on.
-    pub(crate) async fn scan(&self, kinds: &[&str], busy: &[i64], most: i64) -> Result<Snapshot> {
+    pub(crate) async fn scan(
+        &self,
+        registration: &Registration,
+        busy: &[i64],
+        most: i64,
+    ) -> Result<Snapshot> {
         let client = &self.session.client;
-        let scan: [&(dyn ToSql + Sync); 2] = [&kinds, &most];
-        let horizon: [&(dyn ToSql + Sync); 2] = [&kinds, &busy];
+        let scan: [&(dyn ToSql + Sync); 3] = [&registration.kinds, &most, &registration.knows];
+        let horizon: [&(dyn ToSql + Sync); 2] = [&registration.kinds, &busy];
         // The horizon first: what comes due between the two statements is then beyond the horizon and in the scan. The
         // other way round it would be in neither, and wait for the longest sleep.
         let horizon = client.query_one(statements::HORIZON, &horizon).await?;
@@ -161,7 +176,7 @@ impl Control {
     /// Stores the next regular instant of a job, and that its revision is valid. `false` if the row changed meanwhile.
     pub(crate) async fn plan(&self, job: &Job, next: &PlannedNext) -> Result<bool> {
         let ScheduleColumns { text, time_zone, .. } = &job.schedule;
-        let params: [&(dyn ToSql + Sync); 7] = [
+        let params: [&(dyn ToSql + Sync); 8] = [
             &job.candidate.job_id,
             &job.revision,
             text,
@@ -169,6 +184,7 @@ impl Control {
             &next.scheduled_at,
             &next.due_at,
             &next.coalesced,
+            &job.needs,
         ];
         Ok(self.session.client.query_one(statements::PLAN, &params).await?.get(0))
     }
@@ -184,7 +200,8 @@ impl Control {
 
     /// Notes that a revision is valid.
     pub(crate) async fn accept(&self, job: &Job) -> Result<()> {
-        self.session.client.query_one(statements::ACCEPT, &[&job.candidate.job_id, &job.revision]).await?;
+        let params: [&(dyn ToSql + Sync); 3] = [&job.candidate.job_id, &job.revision, &job.needs];
+        self.session.client.query_one(statements::ACCEPT, &params).await?;
         Ok(())
     }
 

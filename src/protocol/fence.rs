@@ -9,7 +9,10 @@
 //! failed before it would pass unnoticed (rust-postgres#1334). Here fence and COMMIT leave in one flight, the fence's
 //! own answer decides, and no client stands between the two.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use serde::Serialize;
 use serde_json::Value;
@@ -23,6 +26,7 @@ use super::{
     connect::Canceler,
     run::{Stop, StopReason},
     session::{RunSession, STATEMENT_TIMEOUT},
+    worker::{CancelOnDrop, Part},
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -30,7 +34,7 @@ use crate::{
     statements,
 };
 
-/// The part of a run that its own session works on; sessions of further workers would have numbers of their own.
+/// The part of a run that its own session works on; see `worker` for the others.
 const OWN_PART: i32 = 0;
 
 /// Whether the commit of a batch waits until the disk has it. The end of a run always does, and with it all that was
@@ -75,18 +79,24 @@ pub enum Undone {
 pub(crate) struct Held {
     claim: Claim,
     session: RunSession,
-    cursor: Option<Value>,
-    seq: i64,
+    /// The part of the run that batches are of.
+    pub(super) part: i32,
+    pub(super) cursor: Option<Value>,
+    pub(super) seq: i64,
+    /// The run's other parts, by their numbers; a worker has none.
+    pub(super) parts: BTreeMap<i32, Part>,
+    /// Of a worker's.
+    pub(super) cancel: Option<CancelOnDrop>,
     /// Names of the resources that the run holds, in the order of taking.
     pub(super) resources: Vec<String>,
-    state: Transaction,
+    pub(super) state: Transaction,
     /// Whether its batches wait for the disk.
     pub(crate) commits: Commits,
 }
 
 /// What is known of the session's transaction.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Transaction {
+pub(super) enum Transaction {
     /// None is open.
     None,
     /// One is open that nobody will finish: it was dropped.
@@ -96,9 +106,31 @@ enum Transaction {
 }
 
 impl Held {
-    pub(crate) fn new(claim: Claim, session: RunSession, cursor: Option<Value>) -> Self {
-        let (resources, state) = (Vec::new(), Transaction::None);
-        Held { claim, session, cursor, seq: 0, resources, state, commits: Commits::Durable }
+    /// The run's own, with the parts that it inherits.
+    pub(crate) fn new(claim: Claim, session: RunSession, mut parts: BTreeMap<i32, Part>) -> Self {
+        let Part { cursor, seq } = parts.remove(&OWN_PART).unwrap_or_default();
+        Held {
+            claim,
+            session,
+            part: OWN_PART,
+            cursor,
+            seq,
+            parts,
+            cancel: None,
+            resources: Vec::new(),
+            state: Transaction::None,
+            commits: Commits::Durable,
+        }
+    }
+
+    /// A worker's, with no part yet.
+    pub(super) fn of_worker(
+        claim: Claim,
+        session: RunSession,
+        commits: Commits,
+        cancel: CancelOnDrop,
+    ) -> Self {
+        Held { commits, cancel: Some(cancel), ..Held::new(claim, session, BTreeMap::new()) }
     }
 
     pub(crate) fn claim(&self) -> &Claim {
@@ -111,7 +143,7 @@ impl Held {
 
     /// The session, if it is fit for one more transaction, and the claim: to finish the run.
     pub(crate) fn into_parts(mut self) -> (Claim, RunSession, SessionState) {
-        self.claim.batches = self.seq;
+        self.claim.batches = self.seq + self.parts.values().map(|part| part.seq).sum::<i64>();
         let state = match self.state {
             Transaction::None if !self.session.is_closed() => SessionState::Fit,
             _ => SessionState::InDoubt,
@@ -168,7 +200,7 @@ impl Held {
     ) -> Result<Batch, Stop> {
         self.settle_abandoned().await?;
         let sql = with_fence(effect, params.len(), self.commits);
-        let fence = (self.claim.job_id, self.claim.version, self.claim.run_id, OWN_PART, self.seq);
+        let fence = (self.claim.job_id, self.claim.version, self.claim.run_id, self.part, self.seq);
         let mut all: Vec<&(dyn ToSql + Sync)> = params.to_vec();
         all.extend([&fence.0 as &(dyn ToSql + Sync), &fence.1, &fence.2, &fence.3, &fence.4, &cursor]);
         failpoint!("batch.before");
@@ -254,12 +286,13 @@ impl Held {
         cursor: Value,
     ) -> Result<Result<(), tokio_postgres::Error>, Stop> {
         let rows = i64::try_from(rows).unwrap_or(i64::MAX);
-        let (job, version, run, seq) = (self.claim.job_id, self.claim.version, self.claim.run_id, self.seq);
+        let (job, version, run) = (self.claim.job_id, self.claim.version, self.claim.run_id);
+        let (part, seq) = (self.part, self.seq);
         let statement = self.session.prepare(statements::FENCE, &[]).await?;
         failpoint!("batch.fence");
         self.state = Transaction::InDoubt;
         let client = self.session.client();
-        let params: [&(dyn ToSql + Sync); 7] = [&job, &version, &run, &OWN_PART, &seq, &rows, &cursor];
+        let params: [&(dyn ToSql + Sync); 7] = [&job, &version, &run, &part, &seq, &rows, &cursor];
         // Both leave before either is answered. If the fence raises, the COMMIT behind it is a ROLLBACK.
         let (fenced, committed) =
             futures_util::join!(client.query_one(&statement, &params), client.batch_execute("COMMIT"));

@@ -92,6 +92,8 @@ pub(crate) struct Job {
     pub(crate) inputs: Value,
     pub(crate) run_as: Option<String>,
     pub(crate) armed: bool,
+    /// What it needs of a replica, as the one that validates it reads from its params; else empty.
+    pub(crate) needs: Vec<String>,
 }
 
 impl Job {
@@ -136,6 +138,7 @@ impl Job {
             inputs: row.get("inputs"),
             run_as: row.get("run_as"),
             armed: row.get("armed"),
+            needs: Vec::new(),
         }
     }
 

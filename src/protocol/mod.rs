@@ -50,7 +50,8 @@
 //!
 //! Modules, in the order in which to read them: how a session is opened ([`connect`], [`pooler`]); what is due
 //! ([`schedule`], [`job`], [`control`]); a run's session and how it is won ([`session`], [`claim`]); how its work commits
-//! ([`fence`]), what becomes of it ([`run`], [`finish`]), and what else it may hold ([`resource`]); how a run that is busy
+//! ([`fence`]), what becomes of it ([`run`], [`finish`]), what else it may hold ([`resource`]) and who
+//! else may work for it (`worker`); how a run that is busy
 //! learns that it must stop (`watch`).
 
 pub mod connect;
@@ -64,6 +65,7 @@ pub mod fence;
 pub mod run;
 pub mod finish;
 pub mod resource;
+pub(crate) mod worker;
 #[cfg(feature = "cli")]
 pub(crate) mod author;
 pub mod verbs;

@@ -114,11 +114,16 @@ impl Driver {
     /// One scan, and all that follows from it but the runs themselves.
     async fn look(&mut self, control: &mut Control) -> Result<Duration> {
         control.forget_hints();
+        let knows = self.shared.registry.known();
+        if knows != self.shared.registration.knows {
+            self.shared.registration.knows = knows;
+            control.note_known(&self.shared.registration).await?;
+        }
         let registration = &self.shared.registration;
         // Who runs a few jobs alone must find them behind all that is due before them.
         let most = if self.shared.only.is_some() { SCAN_ALL } else { i64::from(registration.slots) * 4 + 32 };
         let busy: Vec<i64> = self.busy.iter().copied().collect();
-        let snapshot = control.scan(&registration.kinds, &busy, most).await?;
+        let snapshot = control.scan(registration, &busy, most).await?;
         let install_id = control.installation().install_id;
         let circumstances = Circumstances { registry: &self.shared.registry, install_id, busy: &self.busy };
         let plan = plan(snapshot, &circumstances, &mut self.rng);
@@ -151,10 +156,12 @@ impl Driver {
     /// Waits for what may change the plan: a run that ended, a hint, the time. `Some` ends the loop.
     async fn wait(&mut self, control: &mut Control, looked: Instant, mut until: Instant) -> Option<Left> {
         let drain = self.shared.shutdown.drain.clone();
+        let mut names = self.shared.registry.names();
         loop {
             tokio::select! {
                 biased;
                 () = drain.cancelled() => return Some(Left::ShuttingDown),
+                () = names.differ_from(&self.shared.registration.knows) => return None,
                 Some(done) = self.runs.join_next() => {
                     if self.note_done(done) == Look::Again {
                         return None;

@@ -4,7 +4,7 @@
 //! work for it. The run session is then in doubt: the statement is cancelled, the session closed, and the run is ended
 //! by another session. That is safe, since ending is decided by version and run id; going on would not be.
 
-use std::{any::Any, panic::AssertUnwindSafe, time::Duration};
+use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio_postgres::Client;
@@ -132,7 +132,7 @@ fn prepare(shared: &Shared, job: &Job, held: Held) -> (RunContext, Result<(), St
             .collect(),
         now,
         ends: tokio::time::Instant::now().checked_add(timeout(job)),
-        batches_left: shared.kill_after_batches,
+        batches_left: shared.kill_after_batches.map(|batches| Arc::new(batches.into())),
     };
     (context, refusal.map_or(Ok(()), Err))
 }

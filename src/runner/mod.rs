@@ -159,6 +159,7 @@ impl RunnerBuilder {
 
     /// The runner; it has done nothing yet.
     pub fn build(mut self) -> Runner {
+        self.registration.knows = self.registry.known();
         self.registration.kinds = self.registry.iter().map(crate::kind::Registered::name).collect();
         let shared = Shared {
             connector: self.connector,
@@ -195,6 +196,7 @@ impl Runner {
                 program: program.to_owned(),
                 slots: SLOTS,
                 kinds: Vec::new(),
+                knows: Vec::new(),
                 deploy: Some(program.to_owned()),
                 database_identity: None,
             },

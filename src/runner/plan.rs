@@ -117,7 +117,7 @@ pub(crate) fn after_run(basis: &Basis, seed: &Seed, come_back: ComeBack, rng: &m
 }
 
 /// Validates a new revision, and plans a new schedule.
-fn decide(job: Job, now: Timestamp, circumstances: &Circumstances<'_>) -> Decision {
+fn decide(mut job: Job, now: Timestamp, circumstances: &Circumstances<'_>) -> Decision {
     let Some(kind) = circumstances.registry.get(&job.kind) else {
         let reason = format!("kind: {} is not known to this replica", job.kind);
         return Decision::Reject(job, reason);
@@ -129,6 +129,10 @@ fn decide(job: Job, now: Timestamp, circumstances: &Circumstances<'_>) -> Decisi
         let reason =
             format!("run_as: the kind {} works by the rights of its replica (set run_as to NULL)", job.kind);
         return Decision::Reject(job, reason);
+    }
+    match kind.needs(&job.params) {
+        Ok(needs) => job.needs = needs.iter().map(ToString::to_string).collect(),
+        Err(error) => return Decision::Reject(job, error.to_string()),
     }
     let seed = Seed::new(circumstances.install_id, &job.candidate.job_name);
     let (schedule, missed) = match job.schedule.read(&seed) {

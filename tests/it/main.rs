@@ -25,6 +25,9 @@ mod protocol_claim;
 // A superseded holder's batch never commits; with the fence patched away, it does.
 mod protocol_fence;
 
+// Several sessions at work for one run; what happens to it happens to all, and no claim comes before the last is gone.
+mod protocol_workers;
+
 // What people ask for while a run is on its way, or its holder is dead: each verb is a barrier.
 mod protocol_verbs;
 
@@ -33,6 +36,9 @@ mod protocol_mended;
 
 // When jobs are due: schedules, missed runs, starts and deploys, definitions that are no good.
 mod protocol_planning;
+
+// What a job needs of a replica's local file, and who may have it.
+mod protocol_needs;
 
 // How runs end, and what follows from each end.
 mod protocol_outcomes;
@@ -72,6 +78,9 @@ mod purge_partitions;
 
 // When a purge steps back, and for whom.
 mod purge_pressure;
+
+// Purges with several workers.
+mod purge_workers;
 
 // A database and a job for each test of the purge.
 mod purge_support;

@@ -375,3 +375,35 @@ async fn no_batch_reads_all_of_an_index_whatever_the_statistics_say() {
         assert!(read < 150_000, "{analyzed}: {read} entries were read");
     }
 }
+
+#[tokio::test]
+async fn workers_take_children_along_and_archive_too() {
+    for walk in ["index", "heap"] {
+        let world = World::new(
+            "CREATE TABLE t (id int PRIMARY KEY, at timestamptz, wide text); CREATE INDEX ON t (at);
+             INSERT INTO t SELECT i, timestamptz '2020-01-01' + i * interval '1 s', repeat('x', 100) FROM generate_series(1, 3000) i;
+             CREATE TABLE c (t int REFERENCES t, n int); CREATE INDEX ON c (t); INSERT INTO c SELECT i, n FROM generate_series(1, 3000) i, generate_series(1, 2) n;
+             CREATE TABLE kept (LIKE t); CREATE TABLE kept_c (LIKE c); SELECT sexton.hold('c', 't = 77', 'court'); ANALYZE",
+        )
+        .await;
+        world
+            .job(json!({"table": "t", "by": "at", "retention": "1 day", "max_fraction": 1, "walk": walk, "pacing": "full",
+                "batch": 100, "workers": 2, "archive": {"table": "kept"},
+                "children": [{"table": "c", "archive": {"table": "kept_c"}}]}))
+            .await;
+        let ran = world.succeed().await;
+        assert_eq!(
+            (ran.rows, detail(&ran, "/workers").as_i64()),
+            (2999, Some(2)),
+            "{walk}: {:?}",
+            ran.report
+        );
+        assert_eq!(
+            detail(&ran, "/children/0"),
+            &json!({"table": "public.c", "deleted": 5998, "archived": 5998})
+        );
+        assert_eq!(detail(&ran, "/archived").as_i64(), Some(2999));
+        assert_eq!((world.left_of("kept").await, world.left_of("kept_c").await), (2999, 5998));
+        assert_eq!((world.left_of("t").await, world.left_of("c").await), (1, 2));
+    }
+}

@@ -1,5 +1,5 @@
 //! Purges of random tables against what plain SQL says must be left: NULLs, ties, infinities, all types of ages, odd names, missing and
-//! composite keys, predicates with OR, what is held, protected or among the newest, any batch size, both walks, both ways of committing, lost after any batch.
+//! composite keys, predicates with OR, what is held, protected or among the newest, any batch size, both walks, both ways of committing, one or several workers, lost after any batch.
 //!
 //! The oracle shares nothing with the purge: it is one SELECT, with the cutoff written out as a constant.
 
@@ -53,6 +53,7 @@ struct Case {
     walk: &'static str,
     pacing: &'static str,
     batch: u32,
+    workers: u16,
     lost_after: Option<u64>,
 }
 
@@ -90,14 +91,14 @@ fn cases() -> impl Strategy<Value = Case> {
             kept(),
             prop_oneof![Just("auto"), Just("index"), Just("heap")],
             prop_oneof![Just("gentle"), Just("full")],
-            1..60_u32,
+            (1..60_u32, 1..5_u16),
             proptest::option::of(0..12_u64),
         ),
     )
         .prop_map(
             |(
                 (rows, column, (ty, says), by_expression, key),
-                (predicate, kept, walk, pacing, batch, lost_after),
+                (predicate, kept, walk, pacing, (batch, workers), lost_after),
             )| Case {
                 rows,
                 column,
@@ -110,6 +111,7 @@ fn cases() -> impl Strategy<Value = Case> {
                 walk,
                 pacing,
                 batch,
+                workers: if pacing == "full" { workers } else { 1 },
                 lost_after,
             },
         )
@@ -254,6 +256,9 @@ async fn ids(world: &World, sql: &str) -> Vec<i32> {
     rows.iter().map(|row| row.get(0)).collect()
 }
 
+/// Cases in which several sessions worked.
+static IN_PARTS: AtomicU64 = AtomicU64::new(0);
+
 async fn check(world: &World, case: &Case) -> Result<(), TestCaseError> {
     world.0.execute(&case.sql()).await;
     let left = ids(world, &case.oracle()).await;
@@ -263,7 +268,7 @@ async fn check(world: &World, case: &Case) -> Result<(), TestCaseError> {
         case.column.to_owned()
     };
     let mut params = json!({"table": "\"Odd Table\"", "walk": case.walk, "pacing": case.pacing,
-                            "batch": case.batch, "max_fraction": 1});
+                            "batch": case.batch, "workers": case.workers, "max_fraction": 1});
     params.as_object_mut().unwrap().extend(case.age(by).as_object().unwrap().clone());
     // An edit makes the job look up the table, which is another one in each case.
     static EDITS: AtomicU64 = AtomicU64::new(1_000_000);
@@ -297,6 +302,9 @@ async fn check(world: &World, case: &Case) -> Result<(), TestCaseError> {
         ran = occurrence.run().await.unwrap();
     }
     prop_assert_eq!((ran.state.as_str(), ran.error.as_deref()), ("succeeded", None));
+    if ran.report.as_ref().is_some_and(|report| report["parts"].is_array()) {
+        IN_PARTS.fetch_add(1, Ordering::Relaxed);
+    }
     prop_assert_eq!(ids(world, "SELECT id FROM \"Odd Table\"").await, left.clone(), "{:?}", ran.report);
     let counted = world.number("SELECT sum(rows_done)::bigint FROM sexton.run WHERE occurrence = (SELECT max(occurrence) FROM sexton.run)").await;
     prop_assert_eq!(
@@ -317,4 +325,5 @@ fn what_is_left_is_what_plain_sql_says() {
     if let Err(failure) = outcome {
         panic!("{failure}");
     }
+    assert!(IN_PARTS.load(Ordering::Relaxed) > 0, "in no case there were several workers");
 }

@@ -3,7 +3,7 @@
 use sexton::{Registry, kind::Param};
 
 /// The kinds whose documentation is checked here.
-const KINDS: &[&str] = &["reset", "sql", "upkeep"];
+const KINDS: &[&str] = &["http", "reset", "sql", "upkeep"];
 
 #[test]
 fn the_examples_of_the_kinds_validate() {

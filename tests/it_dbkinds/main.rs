@@ -1,4 +1,4 @@
-//! The built-in kinds that need nothing outside the database, each against a real PostgreSQL.
+//! The built-in kinds besides the purge, each against a real PostgreSQL, and a real server where they call one.
 //!
 //! Each test has a database of its own, copied from a template that was migrated once. What is easy to get wrong: a test
 //! that waits for a time instead of a condition.
@@ -9,6 +9,12 @@ mod support;
 
 // What kinds say of themselves: examples validate, documentation says the same.
 mod descriptions;
+
+// Calls of an endpoint: a server in this process verifies what comes.
+mod http;
+mod http_network;
+mod http_secrets;
+mod http_server;
 
 // Rows stuck in a state.
 mod reset;

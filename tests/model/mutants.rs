@@ -223,6 +223,15 @@ fn workers_without_the_second_key_overlap_with_the_next_holder() {
     );
 }
 
+/// Its process was frozen between the claim and the worker's first session, and wakes up after the takeover.
+#[test]
+fn a_worker_that_has_the_key_and_does_not_ask_overlaps_with_the_next_holder() {
+    workers_break(
+        Promise::G5NoOverlap,
+        Workers { fault_budget: 0, mutants: &[Mutant::WorkersJoinUnasked], ..Workers::PIPELINED },
+    );
+}
+
 /// By age a slow holder is as good as dead. While the lock is taken as well, `pg_try_advisory_lock` says no;
 /// without it the takeover is safe by the fence, and costs an attempt though nothing failed. With neither, it is
 /// the usual lease without a fencing token.

@@ -159,6 +159,8 @@ pub enum Mutant {
     OneRowForAllWorkers,
     /// Workers: their sessions hold no second key, so that a claim does not wait for their end.
     WorkersWithoutKey,
+    /// Workers: a session that has the second key begins without asking whether its run still holds the job.
+    WorkersJoinUnasked,
 }
 
 /// A promise. The names are those of `docs/protocol.md`.

@@ -1,8 +1,8 @@
 //! Several workers in one run, each with several batches in flight: what part and seq in the fence are for.
 //!
 //! One takeover of one run, everything else (verbs, retries, failover) is `world`. Each worker walks its own
-//! part over its own session and sends batches without waiting for answers; the server takes those of one
-//! session in their order. Easy to get wrong: a batch that fails does not hold back the one sent after it.
+//! part over its own session, which takes the second key and then asks whether its run still holds the job; it
+//! sends batches without waiting for answers, and the server takes those of one session in their order. Easy to get wrong: a batch that fails does not hold back the one sent after it.
 
 use crate::{
     explore::{Kind, Model, Step},
@@ -43,12 +43,16 @@ impl Workers {
 pub struct Worker {
     /// The session is open and holds the second key shared.
     open: bool,
+    /// It has asked, with the key in its hands, whether its run holds the job.
+    asked: bool,
     /// Steps in flight, oldest first.
     flight: Vec<u8>,
     /// The step that it sends next.
     next: u8,
     /// An answer was an error: it waits for the rest, then starts from what its part says.
     failed: bool,
+    /// It was told that its run is over.
+    turned_away: bool,
 }
 
 /// Which session holds the job's lock: the first holder's, none, the second holder's.
@@ -87,14 +91,13 @@ impl Model for Workers {
     type State = State;
 
     fn initial(&self) -> State {
-        let open = || Worker { open: true, ..Worker::default() };
         State {
             holder: Holder::First,
             owner: 0,
             finished: false,
             parts: [0; PARTS],
             effects: [[0; STEPS]; PARTS],
-            workers: [[open(), open()], [Worker::default(), Worker::default()]],
+            workers: Default::default(),
             faults: self.fault_budget,
             broken: Broken::default(),
         }
@@ -125,8 +128,12 @@ impl Workers {
             change(state, emit, progress(part, action), |next| act(&mut next.workers[holder][part]));
         };
         match (worker.open, worker.failed) {
+            (true, _) if !worker.asked => self.ask(state, holder, part, emit),
             (true, false) if worker.flight.len() < self.depth && usize::from(worker.next) < STEPS => {
-                edit(state, emit, "sends a batch", &|worker| {
+                change(state, emit, progress(part, "sends a batch"), |next| {
+                    let beside_another = holder == 0 && state.holder == Holder::Second;
+                    next.broken.unless(!beside_another, Promise::G5NoOverlap);
+                    let worker = &mut next.workers[holder][part];
                     worker.flight.push(worker.next);
                     worker.next += 1;
                 });
@@ -136,14 +143,33 @@ impl Workers {
                     *worker = Worker { next: state.parts[row], failed: false, ..worker.clone() };
                 });
             }
-            (false, true) if holder == state.owner && state.holder != Holder::Gone => {
-                let resends = self.resends;
-                edit(state, emit, "connects anew", &|worker| {
-                    *worker = Worker { open: true, failed: !resends, ..worker.clone() };
-                });
+            // Its process may have been frozen meanwhile, and know nothing of what happened to its run.
+            (false, _) if self.may_connect(state, holder) => {
+                edit(state, emit, "connects, takes the second key", &|worker| worker.open = true);
             }
             _ => {}
         }
+    }
+
+    /// The first holder's workers connect at any time, also after the takeover; the second's once it is the holder.
+    /// Not while a claim has the key: that is one step here.
+    fn may_connect(&self, state: &State, holder: usize) -> bool {
+        let knows_better = holder == 0 && state.workers[0].iter().any(|worker| worker.turned_away);
+        !knows_better && (holder == 0 || state.owner == holder)
+    }
+
+    /// `sexton.join_run`, its second half: with the key in its hands, the worker asks.
+    fn ask(&self, state: &State, holder: usize, part: usize, emit: Emit) {
+        let welcome = (holder == state.owner && !state.finished) || self.lacks(Mutant::WorkersJoinUnasked);
+        let (resends, row) = (self.resends, self.row_of(part));
+        change(state, emit, progress(part, if welcome { "is let in" } else { "is turned away" }), |next| {
+            let worker = &mut next.workers[holder][part];
+            *worker = match welcome {
+                true if worker.failed && resends => Worker { asked: true, failed: false, ..worker.clone() },
+                true => Worker { open: true, asked: true, next: state.parts[row], ..Worker::default() },
+                false => Worker { turned_away: true, ..Worker::default() },
+            };
+        });
     }
 
     /// The server takes the oldest batch in flight: `sexton.fence(…, part, seq, …)`, then commit.
@@ -241,7 +267,7 @@ impl Workers {
             next.owner = 1;
             for part in 0..PARTS {
                 let at = state.parts[self.row_of(part)];
-                next.workers[1][part] = Worker { open: true, next: at, ..Worker::default() };
+                next.workers[1][part] = Worker { next: at, ..Worker::default() };
             }
         });
     }

@@ -3,7 +3,7 @@
 //! What is easy to get wrong: a problem of a file is shown at its place, by its line, and not as one line of error; the
 //! exit code is that of wrong input all the same.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -11,7 +11,7 @@ use super::{Context, Exit, output};
 use crate::{
     edge::{
         apply::{self, Failure, Options, Overwrite, Prune},
-        config::{self, Colors, Config, Problems},
+        config::{self, Colors, Config, Problems, local},
         init, telemetry,
     },
     error::Result,
@@ -74,6 +74,17 @@ async fn make_so(context: &Context, args: &ApplyArgs, config: &Config) -> Result
     };
     context.output.answer(&outcome, apply::render)?;
     Ok(if outcome.left_alone() > 0 { Exit::Refused } else { Exit::Done })
+}
+
+/// Reads the local file into what the kinds know; `Some` if it is wrong, which is told.
+pub(super) fn read_local(context: &Context, path: Option<&Path>) -> Option<Exit> {
+    match path.map(local::load).transpose() {
+        Ok(local) => {
+            context.outside.replace(local.unwrap_or_default().outside);
+            None
+        }
+        Err(problems) => Some(tell(context, &problems)),
+    }
 }
 
 /// Shows what is wrong with files, each at its place.

@@ -29,7 +29,7 @@ mod watch;
 
 use clap::{Parser, Subcommand};
 
-use crate::{edge::telemetry, error::Result, kind::Registry, protocol::verbs};
+use crate::{edge::telemetry, error::Result, kind::Registry, outside::Outside, protocol::verbs};
 
 pub use exit::Exit;
 use global::Global;
@@ -129,6 +129,8 @@ struct Context {
     global: Global,
     output: Output,
     registry: Registry,
+    /// What the kinds of the registry know locally: filled from the local file by the commands that run jobs.
+    outside: Outside,
     log: telemetry::Log,
 }
 
@@ -138,11 +140,12 @@ impl Cli {
         Cli::parse()
     }
 
-    /// Does it. Errors are told here, on standard error.
+    /// Does it. Errors are told here, on standard error. `outside` is what the kinds of the registry were given; the
+    /// local file is read into it.
     ///
     /// # Cancel safety
     /// As the commands': dropping the future of a replica is a crash of it.
-    pub async fn execute(self, registry: Registry) -> Exit {
+    pub async fn execute(self, registry: Registry, outside: Outside) -> Exit {
         let output = Output::new(&self.global);
         let log = match self.global.start_logging(&self.command) {
             Ok(log) => log,
@@ -153,7 +156,7 @@ impl Cli {
             Ok(embedded) => embedded,
             Err(error) => return exit::tell(&error),
         };
-        let context = Context { global, output, registry, log };
+        let context = Context { global, output, registry, outside, log };
         let exit = dispatch(&context, self.command).await.unwrap_or_else(|error| exit::tell(&error));
         drop(embedded);
         exit

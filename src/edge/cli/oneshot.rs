@@ -5,13 +5,13 @@
 //! done when its occurrence is settled, or when its retry lies beyond `--within`; one that nobody starts (paused
 //! meanwhile, halted, its lock held by a stranger) is given up after 5 s, with the reason.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Context, Exit, format, narrow::Narrow, output, replica::Replica, runs};
+use super::{Context, Exit, file, format, narrow::Narrow, output, replica::Replica, runs};
 use crate::{
     error::{Error, Result},
     kind::Registered,
@@ -33,6 +33,9 @@ pub(super) struct OneshotArgs {
     /// How many jobs run at a time
     #[arg(long, value_name = "COUNT", default_value_t = SLOTS)]
     slots: u16,
+    /// What this replica knows locally: secrets, hosts, storages, commands
+    #[arg(long, value_name = "FILE", env = "SEXTON_CONFIG")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     narrow: Narrow,
 }
@@ -76,6 +79,9 @@ pub(super) async fn oneshot(context: &Context, args: &OneshotArgs) -> Result<Exi
     if args.jobs.is_empty() && !args.narrow.is_empty() {
         return Err(Error::invalid("options for a run need the job that they are for")
             .with_remedy("Name it: `sexton oneshot JOB --dry-run`."));
+    }
+    if let Some(exit) = file::read_local(context, args.config.as_deref()) {
+        return Ok(exit);
     }
     let done = if args.jobs.is_empty() {
         what_is_due(context, args).await?
@@ -196,10 +202,12 @@ async fn what_is_due(context: &Context, args: &OneshotArgs) -> Result<Done> {
     let operator = context.global.operator().await?;
     let kinds: Vec<&str> = context.registry.iter().map(Registered::name).collect();
     let mut replica = Replica::start(context, args.slots, None)?;
+    let knows = context.registry.known();
     let mut since = None;
     let stuck = loop {
         replica.pass_time(&operator, &[]).await?;
-        let due = operator.due_within(&kinds, args.within.as_secs_f64(), since, &replica.name).await?;
+        let due =
+            operator.due_within(&kinds, &knows, args.within.as_secs_f64(), since, &replica.name).await?;
         since = since.or(due.first().map(|row| row.now));
         if replica.is_interrupted() || (due.is_empty() && !replica.is_busy()) {
             break Vec::new();

@@ -4,13 +4,13 @@
 //! or wherever the job is taken, so that its answer is what a real run would find. What is easy to get wrong: it is
 //! a run, and stands in the history as one, in mode `dry`.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use serde_json::Value;
 
 use super::{
-    Context, Exit, format,
+    Context, Exit, file, format,
     narrow::Narrow,
     oneshot::{self, Done},
     show,
@@ -22,11 +22,17 @@ use crate::{error::Result, protocol::operate::RunRow};
 pub(super) struct PlanArgs {
     /// The job's name
     job: String,
+    /// What this replica knows locally: secrets, hosts, storages, commands
+    #[arg(long, value_name = "FILE", env = "SEXTON_CONFIG")]
+    config: Option<PathBuf>,
     #[command(flatten)]
     narrow: Narrow,
 }
 
 pub(super) async fn plan(context: &Context, args: &PlanArgs) -> Result<Exit> {
+    if let Some(exit) = file::read_local(context, args.config.as_deref()) {
+        return Ok(exit);
+    }
     let mut narrow = args.narrow.clone();
     narrow.dry_run = true;
     let jobs = [args.job.clone()];

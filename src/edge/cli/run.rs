@@ -1,7 +1,8 @@
 //! `sexton run`: a replica as a process, and what signals mean to it.
 //!
 //! The first SIGTERM or SIGINT drains: nothing new, runs come to a batch border and are given back. The second ends at
-//! once. SIGHUP rereads the local file: what is logged changes at once, the rest with the next start. What is easy to get wrong: a replica never migrates and never applies; a
+//! once. SIGHUP rereads the local file: what is logged, and what jobs may name (secrets, hosts, storages, commands),
+//! change at once, the rest with the next start. What is easy to get wrong: a replica never migrates and never applies; a
 //! deployment does that, once.
 
 use std::{path::PathBuf, time::Duration};
@@ -19,6 +20,7 @@ use crate::{
         telemetry,
     },
     error::{Error, ErrorKind, Result},
+    outside::{Contents, Outside},
     runner::{DRAIN_TIMEOUT, Runner, RunnerBuilder, SLOTS, Shutdown},
 };
 
@@ -50,8 +52,14 @@ pub(super) async fn run(context: &Context, args: &RunArgs) -> Result<Exit> {
     if let Some(filter) = &local.log {
         context.log.prefer(filter)?;
     }
+    context.outside.replace(local.outside.clone());
     let runner = configured(context, args, &local)?.build();
-    let reload = args.config.clone().map(|file| Reload { file, log: context.log.clone(), before: local });
+    let reload = args.config.clone().map(|file| Reload {
+        file,
+        log: context.log.clone(),
+        outside: context.outside.clone(),
+        before: local,
+    });
     let obeying = tokio::spawn(Signals::new()?.obey(runner.shutdown(), reload));
     let ended = runner.run().await;
     obeying.abort();
@@ -125,6 +133,7 @@ impl Signals {
 pub(super) struct Reload {
     file: PathBuf,
     log: telemetry::Log,
+    outside: Outside,
     before: Local,
 }
 
@@ -144,8 +153,9 @@ impl Reload {
             tracing::error!(%file, problems = %error, "replica.reload_failed");
             return;
         }
-        let fixed = |local: &Local| Local { log: None, ..local.clone() };
+        let fixed = |local: &Local| Local { log: None, outside: Contents::default(), ..local.clone() };
         let restart_needed = fixed(&local) != fixed(&self.before);
+        self.outside.replace(local.outside);
         tracing::info!(%file, restart_needed, "replica.reloaded");
         self.before.log = local.log;
     }

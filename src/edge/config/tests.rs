@@ -1,7 +1,5 @@
 //! What the files say, and how their errors look to whoever wrote them.
 
-use std::path::Path;
-
 use serde::Deserialize;
 
 use super::*;
@@ -304,36 +302,6 @@ fn a_zone_in_the_schedule_goes_before_that_of_the_defaults() {
 }
 
 #[test]
-fn the_local_file_is_closed_too() {
-    let good = "[replica]\nslots = 8\nname = \"a\"\ndrain_timeout = \"90 seconds\"\nlog = \"info\"\n";
-    let local = local::parse(Path::new("local.toml"), good, &|_| None).expect("it is good");
-    assert_eq!((local.slots, local.drain_timeout), (Some(8), Some(std::time::Duration::from_secs(90))));
-    let bad = "[replica]\nslot = 8\ndrain_timeout = 0\n[jobs.a]\n";
-    let found = local::parse(Path::new("local.toml"), bad, &|_| None).expect_err("three things").to_string();
-    insta::assert_snapshot!(found, @r#"
-    error: replica: unknown key `slot`
-     --> local.toml:2:1
-      |
-    2 | slot = 8
-      | ^^^^ did you mean `slots`?
-
-    error: replica: drain_timeout is wrong
-     --> local.toml:3:17
-      |
-    3 | drain_timeout = 0
-      |                 ^ must not be zero
-
-    error: unknown key `jobs`
-     --> local.toml:4:2
-      |
-    4 | [jobs.a]
-      |  ^^^^ not known
-      |
-      = help: known: [replica]
-    "#);
-}
-
-#[test]
 fn the_reference_has_every_key_with_its_default() {
     let reference = include_str!("../../../docs/file.md");
     let row = |name: &str| {
@@ -352,6 +320,13 @@ fn the_reference_has_every_key_with_its_default() {
     keys::TOP.iter().chain(&local::KEYS.iter().map(|key| key.name).collect::<Vec<_>>()).for_each(|name| {
         row(name);
     });
+    for (section, keys) in local::outside::NAMED.iter().chain(local::outside::SINGLE) {
+        let part =
+            reference.split(&format!("| Key of `[{section}")).last().expect("a table for each section");
+        let table: Vec<&str> = part.lines().skip(2).take_while(|line| line.starts_with('|')).collect();
+        let named: Vec<&str> = table.iter().filter_map(|line| line.split('`').nth(1)).collect();
+        assert_eq!(named, *keys, "[{section}] in docs/file.md");
+    }
 }
 
 #[test]

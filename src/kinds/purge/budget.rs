@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
 use jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -12,9 +14,11 @@ use super::params::Params;
 use crate::kind::{Options, Stop, Stopped, interval::Limit};
 
 /// The budgets in force.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Budget {
     rows: Option<u64>,
+    /// What several share, and take more rows from.
+    purse: Option<Arc<Purse>>,
     until: Option<Instant>,
     /// When the window closes; in the past if it is closed.
     closes: Option<Instant>,
@@ -38,12 +42,40 @@ impl Budget {
             let left = window.closes(now).map(|closes| now.duration_until(closes));
             from_now(left.and_then(|left| Duration::try_from(left).ok()).unwrap_or_default())
         });
-        Ok(Budget { rows: rows.map(|rows| rows.saturating_sub(done)), until: time.map(from_now), closes })
+        let rows = rows.map(|rows| rows.saturating_sub(done));
+        Ok(Budget { rows, purse: None, until: time.map(from_now), closes })
+    }
+
+    /// For so many that work at a time: its clones keep to it together.
+    pub fn shared(&self, workers: u16) -> Budget {
+        let purse = |rows| Arc::new(Purse { rows: Mutex::new(rows), share: 2 * u64::from(workers.max(1)) });
+        Budget { rows: self.rows.map(|_| 0), purse: self.rows.map(purse), ..self.clone() }
+    }
+
+    /// Rows that nobody of those who share it has taken.
+    pub fn purse(&self) -> u64 {
+        self.purse.as_ref().map_or(0, |purse| *purse.lock())
+    }
+
+    /// Gives back what was taken and not used up, after so many rows.
+    pub fn give_back(&mut self, deleted: u64) {
+        if let (Some(purse), Some(rows)) = (&self.purse, &mut self.rows) {
+            *purse.lock() += rows.saturating_sub(deleted);
+            *rows = (*rows).min(deleted);
+        }
+    }
+
+    /// Whether there was more to take.
+    fn take_more(&mut self) -> bool {
+        let (Some(purse), Some(rows)) = (&self.purse, &mut self.rows) else { return false };
+        let taken = purse.take();
+        *rows += taken;
+        taken > 0
     }
 
     /// Why the run must end, if it must, after so many rows.
-    pub fn spent(&self, deleted: u64) -> Option<Stopped> {
-        if self.rows.is_some_and(|rows| deleted >= rows) {
+    pub fn spent(&mut self, deleted: u64) -> Option<Stopped> {
+        if self.rows.is_some_and(|rows| deleted >= rows) && !self.take_more() {
             return Some(Stopped::LimitRows);
         }
         let now = Instant::now();
@@ -63,6 +95,30 @@ impl Budget {
         let left =
             narrower(self.until, self.closes).map(|until| until.saturating_duration_since(Instant::now()));
         left.map_or(time, |left| time.min(left))
+    }
+}
+
+/// Rows that several may take from.
+#[derive(Debug)]
+struct Purse {
+    rows: Mutex<u64>,
+    /// The part of them that one takes at a time.
+    share: u64,
+}
+
+impl Purse {
+    /// Not fewer at a time, as long as there are more.
+    const LEAST: u64 = 1000;
+
+    fn take(&self) -> u64 {
+        let mut left = self.lock();
+        let taken = (*left / self.share).max(Self::LEAST).min(*left);
+        *left -= taken;
+        taken
+    }
+
+    fn lock(&self) -> MutexGuard<'_, u64> {
+        self.rows.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -112,8 +168,23 @@ mod tests {
     }
 
     #[test]
+    fn those_who_share_it_keep_to_it_together() {
+        let all = budget(Some(10_000), None, 500).shared(2);
+        let (mut one, mut other) = (all.clone(), all.clone());
+        assert_eq!((one.spent(0), one.left(0)), (None, Some(2375)), "a quarter");
+        assert_eq!((other.spent(0), other.left(0)), (None, Some(1781)), "a quarter of the rest");
+        one.give_back(2000);
+        assert_eq!((all.purse(), one.left(2000)), (9500 - 2000 - 1781, Some(0)));
+        let mut deleted = 1781;
+        while other.spent(deleted).is_none() {
+            deleted += other.left(deleted).expect("there is a limit");
+        }
+        assert_eq!((deleted, one.spent(2000)), (7500, Some(Stopped::LimitRows)));
+    }
+
+    #[test]
     fn earlier_attempts_count() {
-        let budget = budget(Some(10), None, 7);
+        let mut budget = budget(Some(10), None, 7);
         assert_eq!(
             (budget.left(0), budget.spent(2), budget.spent(3)),
             (Some(3), None, Some(Stopped::LimitRows))

@@ -34,6 +34,7 @@ impl Params {
         self.check_kept()?;
         self.check_partitions()?;
         self.check_family()?;
+        super::workers::check(self)?;
         if self.batch.is_some_and(|rows| !(1..=1_000_000).contains(&rows)) {
             return wrong("batch", "must be from 1 to 1000000 rows");
         }
@@ -233,6 +234,9 @@ mod tests {
             ("pacing", json!({"rows_per_second": 0}), "params.pacing: rows_per_second"),
             ("window", json!("22:00-22:00"), "params.window"),
             ("archive_schema", json!("old"), "params.archive_schema: needs walk"),
+            ("workers", json!(0), "params.workers: must be from 1 to 16"),
+            ("workers", json!(17), "params.workers: must be from 1 to 16"),
+            ("workers", json!(2), "params.workers: more than 1 need pacing = \"full\""),
             ("children", json!([]), "params.children: is empty"),
             ("children", json!(["a", {"table": "a"}]), "params.children: a is named twice"),
             ("children", json!(["t"]), "params.children: t is the table itself"),

@@ -83,4 +83,19 @@ impl Scope {
         let age = &self.age.as_ref()?.sql.0;
         Some(Sql::new(&format!("SELECT {age} FROM {} LIMIT 1000", self.table.0)))
     }
+
+    /// Ages that cut what is old into given shares, from so many percent of the blocks; `None` for a purge without an age.
+    pub fn quantiles<'a>(
+        &'a self,
+        cutoff: &'a Cutoff,
+        shares: &'a Vec<f64>,
+        percent: &'a f64,
+    ) -> Option<Sql<'a>> {
+        let age = self.age.as_ref()?;
+        let (name, ty) = (&age.sql.0, age.ty.as_str());
+        let sql = Sql::new("SELECT pg_catalog.percentile_disc(").bind(shares, "float8[]");
+        let sql =
+            sql.add(&format!(") WITHIN GROUP (ORDER BY {name}) FROM {} TABLESAMPLE SYSTEM (", self.table.0));
+        Some(sql.bind(percent, "float8").add(&format!(") WHERE {name} < ")).bind(&cutoff.age, ty))
+    }
 }

@@ -21,6 +21,9 @@ pub struct Cursor {
     /// Where the heap ended when the walk began.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<Block>,
+    /// Of a part of an index walk, where the next part begins; the last one ends at the cutoff.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Moment>,
     /// Why this walk.
     pub why: String,
     /// Ranges where rows were locked; a patient pass visits them at the end.
@@ -122,6 +125,7 @@ mod tests {
             at: Place::Block(Block(0)),
             by_partition: false,
             end: None,
+            until: None,
             why: String::new(),
             skipped: Vec::new(),
             eligible: 0,

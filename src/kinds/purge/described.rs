@@ -169,6 +169,12 @@ pub const TABLE: &[Param] = &[
         help: "Whether rows are found along the index on the age, in one pass, or go by whole partitions.",
     },
     Param {
+        name: "workers",
+        takes: "sessions, from 1 to 16",
+        default: "1",
+        help: "How many sessions delete at a time, each a part of its own; more than 1 need pacing = \"full\".",
+    },
+    Param {
         name: "straddling",
         takes: "\"rows\" or \"leave\"",
         default: "\"rows\"; \"leave\" with `archive_schema`",

@@ -44,6 +44,7 @@ mod walk_heap;
 mod walk_index;
 mod walk_partition;
 mod window;
+mod workers;
 
 use serde_json::{Value, json};
 
@@ -155,7 +156,7 @@ async fn real_run(context: &mut RunContext, params: &Params, meant: &Meant) -> R
     let since = tokio::time::Instant::now();
     preflight::foreign_keys(facts, keys, family, params)?;
     let done = rows_done_before(context).await?;
-    let budget = Budget::new(params, context.options(), done, context.now())?;
+    let mut budget = Budget::new(params, context.options(), done, context.now())?;
     if budget.spent(0) == Some(Stopped::WindowClosed) {
         return Ok(report::of_closed_window(params, context.now()));
     }
@@ -182,17 +183,17 @@ async fn real_run(context: &mut RunContext, params: &Params, meant: &Meant) -> R
     let unit = choose::unit(context, facts, cursor.at, rows).await?;
     let pace = Pace::new(params.pacing, unit, params.batch);
     context.query(statements::PURGE_PLANNER, &[]).await?;
-    if !family.is_empty() {
-        context.query(statements::PURGE_PLANNER_FAMILY, &[]).await?;
-    }
     // A batch that a crash undoes is met again by the next run, which stands where the undone one began.
     context.commits(Commits::Relaxed);
     let pressure = Pressure::new(params, facts.oid);
     let mut walk = Walk::new(scope, cursor, pace, budget, pressure, meant.may_lock());
     walk.whole = whole;
     walk.removal = Removal::new(family, archive.as_ref(), scope);
+    if let Some(removal) = &walk.removal {
+        removal.prepare(context).await?;
+    }
     before.started = tokio::time::Instant::now();
-    let ended = walk.run(context).await;
+    let ended = workers::run(&mut walk, context, params, facts).await;
     // However it ended: the run's end is written on this session. A session that is gone says so again there.
     let reset = context.limit_statements(None).await;
     let stopped = ended?;
@@ -220,6 +221,7 @@ async fn begin(
         at: chosen.at,
         by_partition: matches!(chosen.at, Place::Partition(_)),
         end: chosen.end,
+        until: None,
         why: chosen.why,
         skipped: Vec::new(),
         eligible: eligible.rows,

@@ -23,7 +23,7 @@ impl Unit {
 }
 
 /// The controller.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Pace {
     pacing: Pacing,
     fixed: bool,

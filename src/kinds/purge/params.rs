@@ -75,6 +75,9 @@ pub struct Params {
     /// How the rows are found.
     #[serde(default)]
     pub walk: WalkChoice,
+    /// How many sessions delete at a time.
+    #[serde(default = "one")]
+    pub workers: u16,
     /// What becomes of old rows in partitions that do not go as a whole.
     pub straddling: Option<Straddling>,
     /// The schema to which partitions are moved instead of being dropped.
@@ -82,6 +85,10 @@ pub struct Params {
     /// Count the rows of a partition before it goes, instead of estimating them.
     #[serde(default)]
     pub exact_counts: bool,
+}
+
+fn one() -> u16 {
+    1
 }
 
 fn half() -> f64 {

@@ -134,6 +134,8 @@ fn spares(params: &Params, scope: &Scope) -> Option<&'static str> {
         max_fraction: _,
         allow_unindexed_fk: _,
         walk: _,
+        // They share out what goes; whole partitions go one after the other.
+        workers: _,
         straddling: _,
         archive_schema: _,
         exact_counts: _,

@@ -66,6 +66,16 @@ impl Pressure {
         }
     }
 
+    /// Adds what another part of the walk stepped back for.
+    pub fn absorb(&mut self, other: Pressure) {
+        for (reason, (times, time)) in other.yielded {
+            let own = self.yielded.entry(reason).or_default();
+            *own = (own.0 + times, own.1 + time);
+        }
+        self.halted_by = self.halted_by.or(other.halted_by);
+        self.unreadable |= other.unreadable;
+    }
+
     /// For the report.
     pub fn to_json(&self) -> Value {
         let yielded: BTreeMap<&str, Value> = self

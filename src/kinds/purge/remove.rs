@@ -121,6 +121,34 @@ impl<'a> Removal<'a> {
         Some(Removal { family, archive, keeps, archived: 0, deleted })
     }
 
+    /// The same, with nothing done so far: for another session.
+    pub fn afresh(&self) -> Self {
+        let Removal { family, archive, keeps, .. } = self;
+        Removal {
+            family,
+            archive: *archive,
+            keeps: keeps.clone(),
+            archived: 0,
+            deleted: vec![0; family.nodes.len()],
+        }
+    }
+
+    /// Adds what another session did.
+    pub fn absorb(&mut self, other: &Removal<'_>) {
+        self.archived += other.archived;
+        for (sum, rows) in self.deleted.iter_mut().zip(&other.deleted) {
+            *sum += rows;
+        }
+    }
+
+    /// Sets the session up for it.
+    pub async fn prepare(&self, context: &mut RunContext) -> Result<(), Stop> {
+        match self.family.is_empty() {
+            true => Ok(()),
+            false => context.query(statements::PURGE_PLANNER_FAMILY, &[]).await.map(drop),
+        }
+    }
+
     /// One batch, fenced.
     pub async fn batch(
         &mut self,

@@ -77,7 +77,7 @@ pub async fn of_run(
     let wal = wal(context).await?.zip(before.wal).map(|(after, before)| after - before);
     let after = Sizes::read(context, oid).await?;
     let left = left(context, &walk, stopped).await?;
-    let Walk { cursor, tally, whole, pressure, removal, .. } = &walk;
+    let Walk { cursor, tally, whole, pressure, removal, parts, .. } = &walk;
     let whole = whole.as_ref().map(|whole| whole.to_json());
     let removal = removal.as_ref().map(|removal| removal.to_json());
     let (min, max) = tally.extremes.unwrap_or_default();
@@ -99,7 +99,14 @@ pub async fn of_run(
     });
     let mut report = filled(
         Report::new(stopped),
-        [details, left, whole.unwrap_or_default(), removal.unwrap_or_default(), pressure.to_json()],
+        [
+            details,
+            left,
+            whole.unwrap_or_default(),
+            removal.unwrap_or_default(),
+            pressure.to_json(),
+            parts.clone(),
+        ],
     );
     let elapsed = jiff::SignedDuration::try_from(before.since.elapsed()).unwrap_or_default();
     let now = context.now().checked_add(elapsed).unwrap_or(context.now());

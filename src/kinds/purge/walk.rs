@@ -5,9 +5,9 @@
 //! commit stood. The ways to the next range stand in `walk_index` and `walk_heap`; whole partitions go by `walk_partition`. What is easy to get wrong: a
 //! batch that met a lock leaves rows behind, so its range is remembered in the same commit and visited again.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
@@ -24,6 +24,7 @@ use super::{
     statement::{Form, Scope, Sql},
     walk_heap, walk_index,
     walk_partition::{self, Whole},
+    workers::Together,
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -64,6 +65,25 @@ pub struct Tally {
     pub longest: Duration,
 }
 
+impl Tally {
+    /// Adds what another part of the walk did.
+    pub fn absorb(&mut self, other: &Tally) {
+        self.deleted += other.deleted;
+        self.batches += other.batches;
+        self.last = other.last;
+        self.extremes = match (self.extremes, other.extremes) {
+            (Some((min, max)), Some((least, most))) => Some((min.min(least), max.max(most))),
+            (one, other) => one.or(other),
+        };
+        self.busy += other.busy;
+        self.rested += other.rested;
+        self.skipped_locked += other.skipped_locked;
+        self.crowded += other.crowded;
+        self.guessed += other.guessed;
+        self.longest = self.longest.max(other.longest);
+    }
+}
+
 /// A range, and how much of it to take.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
@@ -96,7 +116,11 @@ pub struct Walk<'a> {
     pub(super) pace: Pace,
     pub(super) budget: Budget,
     pub(super) tally: Tally,
-    may_lock: bool,
+    pub(super) may_lock: bool,
+    /// Where it is one of several: what all of them did.
+    pub(super) together: Option<Arc<Together>>,
+    /// What the report says of workers.
+    pub(super) parts: Value,
     failures: u32,
     limit: Option<Duration>,
     told: Instant,
@@ -129,6 +153,8 @@ impl<'a> Walk<'a> {
             budget,
             tally,
             may_lock,
+            together: None,
+            parts: Value::Null,
             failures: 0,
             limit: None,
             told,
@@ -274,6 +300,9 @@ impl<'a> Walk<'a> {
             Some(tally.extremes.map_or((rows, rows), |(min, max)| (min.min(rows), max.max(rows))));
         tally.busy += took;
         tally.longest = tally.longest.max(took);
+        if let Some(together) = &self.together {
+            together.count(rows);
+        }
         // Rows that go with their partition are no load by their number.
         let load = if matches!(self.cursor.at, Place::Partition(_)) { 0 } else { rows };
         let rest = self.pace.took(units, load, took);
@@ -366,9 +395,11 @@ impl<'a> Walk<'a> {
         }
         self.told = Instant::now();
         let Cursor { at, end, eligible, .. } = &self.cursor;
+        let own = (self.tally.deleted, self.tally.batches);
+        let (rows, batches) = self.together.as_ref().map_or(own, |together| together.counted());
         let progress = json!({
-            "rows": self.tally.deleted, "eligible": eligible, "batches": self.tally.batches,
-            "walk": at.walk(), "at": at, "end": end,
+            "rows": rows, "eligible": eligible, "batches": batches,
+            "walk": at.walk(), "at": at, "end": end, "part": context.part(),
         });
         context.progress(&progress).await
     }

@@ -16,7 +16,8 @@ use crate::kind::{RunContext, Stop};
 
 /// The next range from `from` on.
 pub async fn next(walk: &mut Walk<'_>, context: &mut RunContext, from: Moment) -> Result<Next, Stop> {
-    let (scope, to) = (walk.scope, end_of(walk.cursor.cutoff)?);
+    let scope = walk.scope;
+    let to = walk.cursor.until.map_or_else(|| end_of(walk.cursor.cutoff), Ok)?;
     let size = i64::try_from(walk.pace.size()).unwrap_or(i64::MAX);
     if let Some(bound) = guess(walk, from, to) {
         let (range, units) = (Range::Ages(from, bound), walk.pace.size());

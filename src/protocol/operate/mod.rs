@@ -344,7 +344,8 @@ impl Operator {
     }
 
     /// What a oneshot that began at `since` (`None`: now) and runs as `holder` has to wait for, of these kinds: what
-    /// is due within that many seconds from then, and what it runs.
+    /// is due within that many seconds from then, and what it runs. Jobs that need a name which it does not know are
+    /// left to others.
     ///
     /// # Errors
     /// [`ErrorKind::Denied`].
@@ -354,15 +355,17 @@ impl Operator {
     pub async fn due_within(
         &self,
         kinds: &[&str],
+        knows: &[String],
         seconds: f64,
         since: Option<Timestamp>,
         holder: &str,
     ) -> Result<Vec<DueRow>> {
-        let params: [(&(dyn ToSql + Sync), Type); 4] = [
+        let params: [(&(dyn ToSql + Sync), Type); 5] = [
             (&kinds, Type::TEXT_ARRAY),
             (&seconds, Type::FLOAT8),
             (&since, Type::TIMESTAMPTZ),
             (&holder, Type::TEXT),
+            (&knows, Type::TEXT_ARRAY),
         ];
         self.list(statements::DUE_UNTIL, &params).await
     }

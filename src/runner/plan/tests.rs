@@ -87,6 +87,7 @@ fn job(id: i64, need: Need) -> Job {
         inputs: json!({}),
         run_as: None,
         armed: true,
+        needs: Vec::new(),
     }
 }
 

@@ -80,7 +80,7 @@ async fn defaults_are_those_of_the_table() {
     let database = migrated().await;
     apply(&database, "app = \"shop\"\n[jobs.plain.purge]\ntable = \"audit_log\"\n").await;
     database.run("INSERT INTO sexton.job (name, app, kind, params) VALUES ('bare', 'shop', 'purge', '{\"table\": \"audit_log\"}')").await;
-    let columns = "to_jsonb(j) - '{id,name,lock_id,applied,created_at,edited_at}'::text[]";
+    let columns = "to_jsonb(j) - '{id,name,lock_id,worker_lock_id,applied,created_at,edited_at}'::text[]";
     let of = |name: &str| format!("SELECT {columns} FROM sexton.job j WHERE name = '{name}'");
     assert_eq!(database.text(&of("plain")).await, database.text(&of("bare")).await);
 }

@@ -104,6 +104,15 @@ async fn work(client: &Client) -> Result<Vec<Finding>> {
         let message = format!("no replica that is alive knows: {}", unknown.join(", "));
         findings.push(Finding::warn("kinds", message, "Start a replica that does, or mend the jobs' kind."));
     }
+    let lacking = list("lacking");
+    if !lacking.is_empty() {
+        let message = format!("no replica that is alive knows what these name: {}", lacking.join(", "));
+        findings.push(Finding::warn(
+            "needs",
+            message,
+            format!("`sexton why {}` says what is missing.", lacking[0]),
+        ));
+    }
     let invalid = list("invalid");
     if !invalid.is_empty() {
         let message = format!("refused by a replica: {}", invalid.join(", "));

@@ -4,6 +4,11 @@
 //! wrong: it is read again on SIGHUP, so a file that is wrong then must leave the old values in force; whoever calls
 //! [`load`] again keeps them on an error.
 
+pub(super) mod outside;
+mod section;
+#[cfg(test)]
+mod tests;
+
 use std::{path::Path, sync::Arc, time::Duration};
 
 use super::{
@@ -12,8 +17,9 @@ use super::{
     sources::{Problem, Problems, Sources},
     tree::{self, Node, Table, Value},
 };
+use crate::outside::Contents;
 
-/// Settings of a replica; none given: the command line or the program's default decides.
+/// Settings of a replica, and what it knows of the outside. Of the settings, none given: the command line or the program's default decides.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Local {
     /// How many runs at once. From 1 to 1000.
@@ -26,6 +32,8 @@ pub struct Local {
     pub drain_timeout: Option<Duration>,
     /// What to log, as `tracing`'s filters are written: `info`, `sexton=debug`.
     pub log: Option<String>,
+    /// Secrets, hosts, storages, commands, mail.
+    pub outside: Contents,
 }
 
 /// The keys of `[replica]`.
@@ -37,7 +45,7 @@ pub(super) const KEYS: &[Key] = &[
     Key { name: "log", takes: Takes::Text, default: "" },
 ];
 
-/// Reads a local file. Variables are those of this process.
+/// Reads a local file, and the secrets that it points to. Variables are those of this process.
 ///
 /// # Errors
 /// All that is wrong with it.
@@ -61,11 +69,14 @@ pub fn parse(path: &Path, text: &str, lookup: &dyn Fn(&str) -> Option<String>) -
     for (key, (place, node)) in &whole {
         match &node.value {
             Value::Table(table) if key == "replica" => replica(table, &mut local, &mut problems),
-            _ => problems.push(
-                Problem::at(place, format!("unknown key `{key}`"))
-                    .label("not known")
-                    .remedy(Some("known: [replica]")),
-            ),
+            _ if outside::read(key, (place, node), lookup, &mut local.outside, &mut problems) => {}
+            _ => {
+                let names = outside::NAMED.iter().chain(outside::SINGLE).map(|(name, _)| *name);
+                let names: Vec<&str> = ["replica"].into_iter().chain(names).collect();
+                let known: Vec<String> = names.iter().map(|name| format!("[{name}]")).collect();
+                let problem = Problem::at(place, format!("unknown key `{key}`"));
+                problems.push(problem.suggest(nearest(key, names.iter().copied()), &known.join(", ")));
+            }
         }
     }
     if problems.is_empty() { Ok(local) } else { Err(Problems::new(Arc::new(sources), problems)) }
