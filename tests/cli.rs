@@ -476,7 +476,7 @@ async fn a_replica_runs_rereads_its_file_and_drains() {
 }
 
 /// Functions that other functions and views are made of.
-const HELPERS: &[&str] = &["actor", "wake", "lock_holder", "stop_reason", "holds_on"];
+const HELPERS: &[&str] = &["actor", "wake", "lock_holder", "worker_backends", "stop_reason", "holds_on"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn functions_of_the_schema_are_verbs_or_the_protocol() {
