@@ -35,13 +35,6 @@ BEGIN
     NEW.revision := 1;
   END IF;
 
-  IF TG_OP = 'INSERT' OR NEW.notices IS DISTINCT FROM OLD.notices THEN
-    IF sexton.notices_fault(NEW.notices) IS NOT NULL THEN
-      RAISE EXCEPTION 'job %: notices: %', NEW.name, sexton.notices_fault(NEW.notices) USING ERRCODE = 'SX006',
-        HINT = 'Write [{"on": ["failed"], "to": "mail:ops@example.org"}]; docs/notices.md lists events and channels.';
-    END IF;
-  END IF;
-
   IF defined THEN
     IF TG_OP = 'UPDATE' THEN
       NEW.revision := OLD.revision + 1;
