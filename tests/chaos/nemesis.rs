@@ -148,7 +148,12 @@ impl<'a> Nemesis<'a> {
                 if self.server.cluster.pid().is_some() {
                     // A session that waits for another fault is no fault; it must not keep us waiting.
                     let hit = tokio::time::timeout(Duration::from_secs(5), self.hit_session(draw)).await;
-                    return Ok(hit.is_ok_and(|hit| hit.unwrap_or(false)));
+                    return match hit {
+                        Ok(Ok(hit)) => Ok(hit),
+                        // The session that asks may itself be hit by another fault; a wrong question is ours.
+                        Ok(Err(error)) if error.to_string().contains("ToSql") => Err(error),
+                        Ok(Err(_)) | Err(_) => Ok(false),
+                    };
                 }
                 return Ok(false);
             }
@@ -161,7 +166,7 @@ impl<'a> Nemesis<'a> {
         match draw.fault {
             Fault::Terminate | Fault::Cancel | Fault::KillBackend => {
                 let sessions = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'sexton/%' AND
-                    ($2 OR application_name NOT LIKE '%/control') ORDER BY md5(pid::text || $1::text) LIMIT 1";
+                    ($2 OR application_name NOT LIKE '%/control') ORDER BY md5(pid::text || $1::bigint::text) LIMIT 1";
                 let any = draw.fault == Fault::Terminate && draw.choice.is_multiple_of(5);
                 let Some(row) = self.world.rows(sessions, &[&pick, &any]).await?.pop() else {
                     return Ok(false);
