@@ -17,6 +17,7 @@ DECLARE
   defined boolean := TG_OP = 'INSERT';
   rescheduled boolean := TG_OP = 'INSERT';
   target pg_catalog.regclass;
+  other record;
   words text[];
 BEGIN
   IF TG_OP = 'UPDATE' THEN
@@ -70,6 +71,34 @@ BEGIN
       SELECT c.oid, pg_catalog.format('%I.%I', n.nspname, c.relname) INTO NEW.target_oid, NEW.target_name
         FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
         WHERE c.oid = target;
+    END IF;
+    IF NEW.kind = 'purge' AND NEW.database IS NULL THEN
+      -- The other tables that it writes to: children and archives.
+      FOR other IN
+        WITH child(entry) AS (
+          SELECT pg_catalog.jsonb_array_elements(CASE pg_catalog.jsonb_typeof(NEW.params -> 'children')
+                   WHEN 'array' THEN NEW.params -> 'children' ELSE '[]' END)
+        ), named(param, name, may) AS (
+          SELECT 'children', CASE pg_catalog.jsonb_typeof(entry) WHEN 'string' THEN entry #>> '{}' ELSE entry ->> 'table' END, 'DELETE'
+            FROM child
+          UNION ALL SELECT 'children.archive', entry -> 'archive' ->> 'table', 'INSERT' FROM child
+          UNION ALL SELECT 'archive', NEW.params -> 'archive' ->> 'table', 'INSERT'
+        )
+        SELECT n.param, n.name, n.may, pg_catalog.to_regclass(n.name) AS oid FROM named n WHERE n.name ~ '\S'
+      LOOP
+        IF other.oid IS NULL THEN
+          RAISE EXCEPTION 'job %: params.%: table "%" does not exist', NEW.name, other.param, other.name
+            USING ERRCODE = '42P01', HINT = coalesce('Tables that refer to ' || NEW.target_name || ': ' || (
+              SELECT pg_catalog.string_agg(DISTINCT c.conrelid::pg_catalog.regclass::text, ', ')
+                FROM pg_catalog.pg_constraint c
+               WHERE c.contype = 'f' AND c.confrelid = NEW.target_oid AND other.may = 'DELETE'),
+              'Create it first, or name its schema as well: schema.table.');
+        ELSIF NOT (CASE other.may WHEN 'DELETE' THEN pg_catalog.has_table_privilege(current_user, other.oid, 'DELETE')
+                                  ELSE pg_catalog.has_any_column_privilege(current_user, other.oid, 'INSERT') END) THEN
+          RAISE EXCEPTION 'job %: params.%: you have no % right on "%"', NEW.name, other.param, other.may, other.name
+            USING ERRCODE = '42501', HINT = 'A job has no more rights than its editor: grant it first.';
+        END IF;
+      END LOOP;
     END IF;
   END IF;
 

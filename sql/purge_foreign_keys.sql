@@ -1,6 +1,6 @@
 -- Foreign keys that the server looks up for each deleted row: those that reference the table, and, where these cascade,
 -- those that reference the child in turn.
--- $1 oid of the table. A row for each: the child (schema-qualified, quoted), its oid, the constraint, what happens to
+-- $1 oid of the table. A row for each: its oid, the child (schema-qualified, quoted), its oid, the constraint, what happens to
 -- children (a no action, r restrict, c cascade, n set null, d set default), whether a usable index leads with the
 -- columns, and the columns (quoted) for the index that is missing.
 WITH RECURSIVE reached(oid) AS (
@@ -9,7 +9,7 @@ WITH RECURSIVE reached(oid) AS (
   SELECT c.conrelid FROM reached r
     JOIN pg_catalog.pg_constraint c ON c.confrelid = r.oid AND c.contype = 'f' AND c.confdeltype = 'c'
 )
-SELECT pg_catalog.format('%I.%I', n.nspname, k.relname) AS child, k.oid AS child_oid, c.conname::text AS name,
+SELECT c.oid AS "constraint", pg_catalog.format('%I.%I', n.nspname, k.relname) AS child, k.oid AS child_oid, c.conname::text AS name,
        c.confdeltype::text AS action,
        EXISTS (SELECT 1 FROM pg_catalog.pg_index i
                 WHERE i.indrelid = c.conrelid AND i.indisvalid AND i.indisready AND i.indpred IS NULL

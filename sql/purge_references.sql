@@ -1,7 +1,7 @@
 -- Foreign keys that keep a row from being deleted while another refers to it (no action, restrict).
--- $1 oid of the table. A row for each: its name, the child (schema-qualified, quoted), the child's columns, and ours that
+-- $1 oid of the table. A row for each: its oid, its name, the child's oid, the child (schema-qualified, quoted), the child's columns, and ours that
 -- they refer to, quoted and in the same order. What a constraint repeats for the partitions of a child is left out.
-SELECT c.conname::text AS name, pg_catalog.format('%I.%I', n.nspname, k.relname) AS child,
+SELECT c.oid AS "constraint", c.conname::text AS name, k.oid AS child_oid, pg_catalog.format('%I.%I', n.nspname, k.relname) AS child,
        ARRAY(SELECT pg_catalog.quote_ident(a.attname)
                FROM pg_catalog.unnest(c.conkey) WITH ORDINALITY AS f(attnum, ord)
                JOIN pg_catalog.pg_attribute a ON a.attrelid = c.conrelid AND a.attnum = f.attnum

@@ -87,7 +87,10 @@ statements! {
     PLAN = "plan";
     PROPOSE = "propose";
     PRUNE = "prune";
+    PURGE_ARCHIVE = "purge_archive";
     PURGE_CARE = "purge_care";
+    PURGE_CASCADES = "purge_cascades";
+    PURGE_CHILDREN = "purge_children";
     PURGE_CUTOFF = "purge_cutoff";
     PURGE_DETACHED = "purge_detached";
     PURGE_DONE_BEFORE = "purge_done_before";
@@ -100,7 +103,9 @@ statements! {
     PURGE_KEY = "purge_key";
     PURGE_NAMES = "purge_names";
     PURGE_PARTITIONS = "purge_partitions";
+    PURGE_PLAN_CACHED = "purge_plan_cached";
     PURGE_PLANNER = "purge_planner";
+    PURGE_PLANNER_FAMILY = "purge_planner_family";
     PURGE_PRESSURE = "purge_pressure";
     PURGE_REFERENCES = "purge_references";
     PURGE_SAME_NAMES = "purge_same_names";

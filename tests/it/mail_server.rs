@@ -123,7 +123,10 @@ fn converse<S: Read + Write>(mut stream: BufReader<S>, desk: Desk, tls: bool) {
         line.clear();
         going_on = match response.action {
             Action::Reply => answer(&mut stream, &response),
-            Action::Close => answer(&mut stream, &response) && false,
+            Action::Close => {
+                answer(&mut stream, &response);
+                false
+            }
             _ => true,
         };
     }

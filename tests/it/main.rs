@@ -95,6 +95,15 @@ mod purge_detach;
 // What purges must leave: holds, set at any moment, and what jobs protect.
 mod purge_hold;
 
+// Purges that keep rows in a table.
+mod purge_archive;
+
+// Purges that take other tables' rows along.
+mod purge_children;
+
+// Purges of random tables with children and archives against what plain SQL says must be left.
+mod purge_family_oracle;
+
 // Purges of random tables against what plain SQL says must be left.
 mod purge_oracle;
 

@@ -122,6 +122,11 @@ fn purge(job: &str, report: &Value) -> Option<String> {
             show::leaf(&part["why"])
         ));
     }
+    for child in report["children"].as_array().into_iter().flatten() {
+        let rows = child["eligible"].as_i64().map(format::count).unwrap_or_default();
+        text.push_str(&format!("children  {rows} rows of {} first\n", show::leaf(&child["table"])));
+    }
+    text.extend(report["archive"].as_str().map(|table| format!("archive   {table}\n")));
     for (name, heading) in [("warnings", "warning"), ("missing_indexes", "missing")] {
         for item in report[name].as_array().into_iter().flatten() {
             text.push_str(&format!("{heading:<10}{}\n", show::leaf(item)));
@@ -158,12 +163,17 @@ mod tests {
         let report = serde_json::json!({
             "eligible": 256801, "table_rows": 300000, "cutoff": "2026-10-23T03:54:08Z", "retention": "30 days",
             "oldest": "a", "newest": "b", "walk": "index", "walk_why": "because", "warnings": ["w"],
+            "children": [{"table": "public.items", "eligible": 1200}], "archive": "public.kept",
             "missing_indexes": [], "would_refuse": [{"reason": "too much", "remedy": "arm it"}],
         });
         let text = purge("audit-logs", &report).expect("it is a purge's");
         assert!(text.starts_with("A run of audit-logs now would delete 256,801 of 300,000 rows;"), "{text}");
         assert!(text.contains("refused:\n  too much\n  → arm it\n"), "{text}");
         assert!(text.contains("warning   w\n"), "{text}");
+        assert!(
+            text.contains("children  1,200 rows of public.items first\narchive   public.kept\n"),
+            "{text}"
+        );
         assert_eq!(purge("other", &serde_json::json!({"stopped": "drained"})), None);
     }
 }

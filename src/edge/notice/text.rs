@@ -125,7 +125,7 @@ pub fn body(message: &Message) -> String {
             let _ = writeln!(text, "  {name:<12} {value}");
         });
     }
-    let rest = payload.as_object().map(|payload| listed(payload)).unwrap_or_default();
+    let rest = payload.as_object().map(listed).unwrap_or_default();
     if !rest.is_empty() {
         let _ = write!(text, "\n{rest}");
     }

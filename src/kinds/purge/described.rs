@@ -95,6 +95,18 @@ pub const TABLE: &[Param] = &[
         default: "\"fail\"",
         help: "When another row still references a row, without a cascade: the run fails, or the row stays.",
     },
+    Param {
+        name: "children",
+        takes: "list of tables, or of { table, … }",
+        default: "none",
+        help: "Tables whose rows go before those that they refer to, in the same batch; by foreign key, or by `column` and `parent_column`.",
+    },
+    Param {
+        name: "archive",
+        takes: "{ table }",
+        default: "none: rows are gone",
+        help: "The table that keeps the rows: each is inserted there by the statement that deletes it.",
+    },
     Param { name: "batch", takes: "rows", default: "adaptive", help: "Rows a batch, from 1 to 1,000,000." },
     Param {
         name: "pacing",

@@ -5,6 +5,8 @@
 //! to get wrong: a row is held where the predicate is true, so NULL holds nothing; and a row that a foreign key would
 //! take along may be held too, which no condition on this table can tell: that is refused.
 
+use std::collections::HashSet;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_postgres::{Row, types::Type};
@@ -67,36 +69,61 @@ pub struct Kept {
     pub holds: Vec<Value>,
 }
 
-/// Reads the holds, and has the server judge them and the job's own protection.
+/// Which tables' rows a foreign key would change that the purge does not look after itself.
+#[derive(Debug)]
+pub enum Reached {
+    /// Any that the database says.
+    Any,
+    /// These alone.
+    These(HashSet<u32>),
+}
+
+/// Reads the holds on a table, and has the server judge them.
 ///
 /// # Errors
 /// A refusal if a hold cannot be kept by a condition.
-pub async fn read(
+pub async fn holds(
     context: &mut RunContext,
-    protect: Option<&Protect>,
     facts: &Facts,
     table: &Quoted,
+    reached: &Reached,
 ) -> Result<Kept, Stop> {
     let mut kept = Kept::default();
     for row in context.query(statements::PURGE_HOLDS, &[&facts.oid()]).await? {
         let hold = Hold::from(&row);
+        if hold.reach == "cascade" && matches!(reached, Reached::These(oids) if !oids.contains(&hold.oid)) {
+            // By a child that the job names: its own holds are read there.
+            continue;
+        }
         kept.conditions.push(hold.condition(context, facts, table).await?);
         kept.holds.push(
             json!({"id": hold.id, "table": hold.table, "where": hold.predicate, "reason": hold.reason}),
         );
     }
-    match protect {
+    Ok(kept)
+}
+
+/// Has the server judge what a job protects of a table: conditions that are true for rows that may go.
+///
+/// # Errors
+/// A refusal of what is no condition.
+pub async fn protection(
+    context: &mut RunContext,
+    protect: Option<&Protect>,
+    facts: &Facts,
+    table: &Quoted,
+) -> Result<Vec<Quoted>, Stop> {
+    Ok(match protect {
         Some(Protect::Where(text)) => {
             let ty = target::expression(context, table, "protect", text).await?.0;
             if ty != Type::BOOL {
                 return Err(wrong("protect", format!("is of type {ty}, not boolean")));
             }
-            kept.conditions.push(Scope::unless(&Quoted::expression(text)));
+            vec![Scope::unless(&Quoted::expression(text))]
         }
-        Some(Protect::Listed(listed)) => kept.conditions.push(unlisted(context, listed, facts, table).await?),
-        None => {}
-    }
-    Ok(kept)
+        Some(Protect::Listed(listed)) => vec![unlisted(context, listed, facts, table).await?],
+        None => Vec::new(),
+    })
 }
 
 struct Hold {
@@ -175,5 +202,5 @@ async fn unlisted(
         }
     }
     let pairs = there.columns.iter().flatten().zip(here.columns.iter().flatten());
-    Ok(Scope::unless_listed(table, &there.table, pairs))
+    Ok(Scope::unless_listed(table, &there.table, pairs, ""))
 }

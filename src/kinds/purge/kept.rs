@@ -81,15 +81,20 @@ impl Scope {
         ))
     }
 
-    /// The same, for rows that another table lists: pairs of its column and ours.
+    /// The same, for rows that another table lists: pairs of its column and ours; `apart` is one more condition on `listed`.
     pub fn unless_listed<'a>(
         table: &Quoted,
         list: &Quoted,
         pairs: impl Iterator<Item = (&'a Quoted, &'a Quoted)>,
+        apart: &str,
     ) -> Quoted {
         let equal: Vec<String> =
             pairs.map(|(theirs, ours)| format!("listed.{} = {}.{}", theirs.0, table.0, ours.0)).collect();
-        Quoted(format!("(NOT EXISTS (SELECT 1 FROM {} AS listed WHERE {}))", list.0, equal.join(" AND ")))
+        Quoted(format!(
+            "(NOT EXISTS (SELECT 1 FROM {} AS listed WHERE {}{apart}))",
+            list.0,
+            equal.join(" AND ")
+        ))
     }
 
     /// What is old, and need not stay.

@@ -3,18 +3,24 @@
 //! A run reads top down here: look at the table (`target`, `preflight`), fix the cutoff, ask the guards, choose the
 //! walk, store all that (`cursor`), walk (`walk`, `walk_index`, `walk_heap`, `walk_partition`; at the pace of `pace`,
 //! with regard to `pressure`, within `budget`), report. All statements come from one builder (`statement`), for the run
-//! and the dry run alike.
+//! and the dry run alike. Where other tables' rows go along (`children`, `family`) or rows are kept (`archive`), `remove`
+//! makes each batch.
 //!
 //! What is easy to get wrong: the cutoff belongs to the occurrence, not to the attempt. It is computed by the database
 //! from the run's now, once, and committed with the cursor before the first row goes.
 
 mod age;
+mod archive;
 mod ahead;
 mod budget;
 mod care;
+mod check;
+mod children;
 mod choose;
+mod counts;
 mod cursor;
 mod described;
+mod family;
 mod guard;
 mod history;
 mod hold;
@@ -22,6 +28,7 @@ mod keep;
 mod kept;
 mod left;
 mod lifetime;
+mod lineage;
 mod moment;
 mod own;
 mod pace;
@@ -30,10 +37,12 @@ mod partitions;
 mod preflight;
 mod pressure;
 mod referenced;
+mod remove;
 mod report;
 mod sample;
 mod statement;
 mod target;
+mod text;
 mod walk;
 mod walk_detach;
 mod walk_heap;
@@ -42,10 +51,12 @@ mod walk_partition;
 mod window;
 mod workers;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 pub use crate::kind::interval::{Limit, Retention};
 pub use age::AgeUnit;
+pub use archive::Archive;
+pub use children::{Child, ChildTable, Columns};
 pub use hold::{Listed, Protect};
 pub use keep::KeepLast;
 pub use own::RetentionQuery;
@@ -55,11 +66,13 @@ pub use window::Window;
 use self::{
     budget::Budget,
     cursor::{Cursor, Cutoff, Place},
+    family::Family,
     history::History,
     lifetime::Lifetime,
     moment::Moment,
     pace::Pace,
     pressure::Pressure,
+    remove::Removal,
     report::{Before, Found, Sizes},
     statement::Scope,
     target::{Facts, ForeignKey},
@@ -110,24 +123,46 @@ impl Kind for Purge {
         }
         let facts = Facts::read(context, &params).await?;
         preflight::table(context.job(), &facts)?;
-        let scope = target::scope(context, &params, &facts).await?;
-        let keys = target::foreign_keys(context, &facts).await?;
+        let family = family::read(context, &params, &facts).await?;
+        let archive = match &params.archive {
+            Some(archive) => Some(archive::read(context, archive, &facts, "archive").await?),
+            None => None,
+        };
+        preflight::family(&facts, &family, archive.as_ref())?;
+        let scope = target::scope(context, &params, &facts, &family).await?;
+        let keys = target::all_foreign_keys(context, &facts, &family).await?;
+        let meant = Meant { facts, family, archive, scope, keys };
         match context.mode() {
-            Mode::Dry => dry_run(context, &params, &facts, &scope, &keys).await,
-            Mode::Real => real_run(context, &params, &facts, &scope, &keys).await,
+            Mode::Dry => dry_run(context, &params, &meant).await,
+            Mode::Real => real_run(context, &params, &meant).await,
         }
     }
 }
 
-async fn real_run(
-    context: &mut RunContext,
-    params: &Params,
-    facts: &Facts,
-    scope: &Scope,
-    keys: &[ForeignKey],
-) -> Result<Report, Stop> {
+/// What the params mean, by the server's judgment.
+struct Meant {
+    facts: Facts,
+    family: Family,
+    archive: Option<archive::Into>,
+    scope: Scope,
+    keys: Vec<ForeignKey>,
+}
+
+impl Meant {
+    async fn warnings(&self, context: &mut RunContext) -> Result<Vec<String>, Stop> {
+        preflight::warnings(context, &self.facts, &self.keys, &self.family, self.archive.as_ref()).await
+    }
+
+    /// Whether rows that others have locked can be stepped around.
+    fn may_lock(&self) -> bool {
+        self.facts.may_lock && self.family.nodes.iter().all(|node| node.facts.may_lock)
+    }
+}
+
+async fn real_run(context: &mut RunContext, params: &Params, meant: &Meant) -> Result<Report, Stop> {
+    let Meant { facts, family, archive, scope, keys } = meant;
     let since = tokio::time::Instant::now();
-    preflight::foreign_keys(facts, keys, params)?;
+    preflight::foreign_keys(facts, keys, family, params)?;
     let done = rows_done_before(context).await?;
     let mut budget = Budget::new(params, context.options(), done, context.now())?;
     if budget.spent(0) == Some(Stopped::WindowClosed) {
@@ -139,7 +174,7 @@ async fn real_run(
         sizes: Sizes::read(context, facts.oid).await?,
         done,
         wal: report::wal(context).await?,
-        warnings: preflight::warnings(context, facts, keys).await?,
+        warnings: meant.warnings(context).await?,
         approved: None,
     };
     let cursor = match context.cursor::<Cursor>()? {
@@ -160,8 +195,12 @@ async fn real_run(
     // A batch that a crash undoes is met again by the next run, which stands where the undone one began.
     context.commits(Commits::Relaxed);
     let pressure = Pressure::new(params, facts.oid);
-    let mut walk = Walk::new(scope, cursor, pace, budget, pressure, facts.may_lock);
+    let mut walk = Walk::new(scope, cursor, pace, budget, pressure, meant.may_lock());
     walk.whole = whole;
+    walk.removal = Removal::new(family, archive.as_ref(), scope);
+    if let Some(removal) = &walk.removal {
+        removal.prepare(context).await?;
+    }
     before.started = tokio::time::Instant::now();
     let ended = workers::run(&mut walk, context, params, facts).await;
     // However it ended: the run's end is written on this session. A session that is gone says so again there.
@@ -202,16 +241,11 @@ async fn begin(
     Ok(cursor)
 }
 
-async fn dry_run(
-    context: &mut RunContext,
-    params: &Params,
-    facts: &Facts,
-    scope: &Scope,
-    keys: &[ForeignKey],
-) -> Result<Report, Stop> {
+async fn dry_run(context: &mut RunContext, params: &Params, meant: &Meant) -> Result<Report, Stop> {
+    let Meant { facts, family, archive, scope, keys } = meant;
     let cutoff = cutoff(context, params, scope).await?;
     let mut problems = Vec::new();
-    note(preflight::foreign_keys(facts, keys, params).map(drop), &mut problems)?;
+    note(preflight::foreign_keys(facts, keys, family, params), &mut problems)?;
     note(sample::look(context, scope).await, &mut problems)?;
     let verdict = guard::judge(context, params, scope, facts, cutoff.as_ref()).await?;
     let kept = match scope.keeps_some() {
@@ -230,18 +264,27 @@ async fn dry_run(
         _ => None,
     };
     let mut missing: Vec<String> =
-        keys.iter().filter(|key| !key.indexed).map(|key| key.remedy.clone()).collect();
+        preflight::unindexed(keys, family).into_iter().map(|(_, remedy)| remedy).collect();
     if let Some(chosen) = &chosen {
         missing.extend(choose::missing_index(context, scope, facts, chosen.at, eligible).await?);
     }
     let walk = chosen.map(|chosen| (chosen.at.walk(), chosen.why));
     let extent = extent(context, scope, cutoff.as_ref()).await?;
-    let mut warnings = preflight::warnings(context, facts, keys).await?;
+    let mut warnings = meant.warnings(context).await?;
     warnings.extend(whole.as_ref().and_then(Whole::warning));
     let whole = match whole {
         Some(whole) => whole.listed(context).await?,
         None => Value::Null,
     };
+    let mut children = Vec::new();
+    for table in family.tables() {
+        let sql = family.count(scope, cutoff.as_ref(), table.facts.oid());
+        let rows = guard::number(&context.query(&sql.text, &sql.values).await?);
+        let archive = table.archive.as_ref().map(|archive| archive.table.as_str());
+        children.push(json!({"table": table.facts.name(), "eligible": rows, "archive": archive}));
+    }
+    let children = (!children.is_empty()).then_some(children);
+    let archive = archive.as_ref().map(|archive| archive.table.to_string());
     let history = History::read(context).await?;
     let life = Lifetime::of(context, params, cutoff.as_ref(), &history);
     let limit_rows = Budget::new(params, context.options(), 0, context.now())?.left(0);
@@ -250,6 +293,8 @@ async fn dry_run(
         verdict,
         walk,
         whole,
+        children,
+        archive,
         extent,
         history,
         life,

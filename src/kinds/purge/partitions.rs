@@ -125,6 +125,8 @@ fn spares(params: &Params, scope: &Scope) -> Option<&'static str> {
         keep_min: _,
         protect,
         on_referenced: _,
+        children,
+        archive: rows_kept,
         batch: _,
         pacing: _,
         window: _,
@@ -145,6 +147,9 @@ fn spares(params: &Params, scope: &Scope) -> Option<&'static str> {
         detach: _,
     } = params;
     [
+        // Their rows go row by row, and so does what is kept in a table.
+        ("children", children.is_some()),
+        ("archive", rows_kept.is_some()),
         ("where", written.is_some() || !predicate.is_empty()),
         ("a hold", !holds.is_empty()),
         ("protect", protect.is_some() || !unless.is_empty()),

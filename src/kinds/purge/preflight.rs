@@ -7,7 +7,9 @@ use jiff::Timestamp;
 
 use super::{
     age::AgeType,
+    archive::Into,
     cursor::Cutoff,
+    family::Family,
     params::{CutoffFrom, Params},
     target::{Facts, ForeignKey, arm_again},
 };
@@ -90,20 +92,56 @@ fn replica_identity(facts: &Facts) -> Result<(), Stop> {
     }
 }
 
-/// Refuses foreign keys that make each deleted row a scan of another table.
-pub fn foreign_keys(facts: &Facts, keys: &[ForeignKey], params: &Params) -> Result<(), Stop> {
-    let missing: Vec<&ForeignKey> = keys.iter().filter(|key| !key.indexed).collect();
-    if missing.is_empty() || params.allow_unindexed_fk {
+/// Refuses children and archives that cannot work together, or rows that the role cannot lock as that needs.
+pub fn family(facts: &Facts, family: &Family, archive: Option<&Into>) -> Result<(), Stop> {
+    let nodes = &family.nodes;
+    let lockable = nodes.iter().filter(|node| node.inner || !node.unless.is_empty());
+    let lockable = lockable.map(|node| &node.facts).chain((!nodes.is_empty()).then_some(facts));
+    if let Some(Facts { name, role, .. }) = lockable.into_iter().find(|facts| !facts.may_lock) {
+        let reason = format!(
+            "role {role} may not lock rows of {name}, so that new children could come to be meanwhile"
+        );
+        return Err(Stop::refused(reason, format!("GRANT UPDATE ON {name} TO {role};")));
+    }
+    let archives = nodes.iter().filter_map(|node| node.archive.as_ref()).chain(archive);
+    let purged = |oid: u32| oid == facts.oid || nodes.iter().any(|node| node.facts.oid == oid);
+    match archives.into_iter().find(|archive| purged(archive.oid)) {
+        Some(archive) => {
+            let reason = format!("archive {} is a table that this purge deletes from", archive.table);
+            Err(Stop::refused(reason, "name another table"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Refuses foreign keys, and columns named for them, that make each deleted row a scan of another table.
+pub fn foreign_keys(
+    facts: &Facts,
+    keys: &[ForeignKey],
+    family: &Family,
+    params: &Params,
+) -> Result<(), Stop> {
+    if params.allow_unindexed_fk {
         return Ok(());
     }
-    let names: Vec<String> = missing.iter().map(|key| format!("{} of {}", key.name, key.child)).collect();
-    let remedies: Vec<&str> = missing.iter().map(|key| key.remedy.as_str()).collect();
+    let missing = unindexed(keys, family);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let (names, remedies): (Vec<String>, Vec<String>) = missing.into_iter().unzip();
     let reason = format!(
         "no index serves foreign key {}: each row deleted from {} would read that table through",
         names.join(", "),
         facts.name
     );
     Err(Stop::refused(reason, format!("{} (or set allow_unindexed_fk = true)", remedies.join(" "))))
+}
+
+/// What no index serves, and the statements that make them.
+pub fn unindexed(keys: &[ForeignKey], family: &Family) -> Vec<(String, String)> {
+    let keys = keys.iter().filter(|key| !key.indexed);
+    let keys = keys.map(|key| (format!("{} of {}", key.name, key.child), key.remedy.clone()));
+    keys.chain(family.unindexed.iter().cloned()).collect()
 }
 
 /// The cutoff of this occurrence, by the database's arithmetic from the run's now.
@@ -153,33 +191,47 @@ pub async fn warnings(
     context: &mut RunContext,
     facts: &Facts,
     keys: &[ForeignKey],
+    family: &Family,
+    archive: Option<&Into>,
 ) -> Result<Vec<String>, Stop> {
     let mut warnings = Vec::new();
-    let triggers = context.query(statements::PURGE_TRIGGERS, &[&facts.oid]).await?;
-    if !triggers.is_empty() {
-        let names: Vec<String> = triggers.iter().map(|row| row.get(0)).collect();
-        warnings.push(format!("triggers will fire: {}", names.join(", ")));
-    }
-    for key in keys {
-        if key.cascades {
-            warnings.push(format!("rows of {} go with theirs, by {}", key.child, key.name));
-        }
-        if !key.indexed {
-            warnings.push(format!("no index serves {} of {}: {}", key.name, key.child, key.remedy));
+    let tables = family.tables();
+    for table in std::iter::once(facts).chain(tables.iter().map(|node| &node.facts)) {
+        let triggers = context.query(statements::PURGE_TRIGGERS, &[&table.oid]).await?;
+        if !triggers.is_empty() {
+            let names: Vec<String> = triggers.iter().map(|row| row.get(0)).collect();
+            let of = if table.oid == facts.oid { String::new() } else { format!(" of {}", table.name) };
+            warnings.push(format!("triggers{of} will fire: {}", names.join(", ")));
         }
     }
-    for row in context.query(statements::PURGE_SAME_NAMES, &[&facts.oid]).await? {
-        let (child, column): (String, String) = (row.get("child"), row.get("column"));
-        warnings.push(format!(
-            "{column} of {child} is named as if it referred to {}, but no foreign key says so: its rows stay",
-            facts.name
-        ));
+    let named = family.constraints();
+    for key in keys.iter().filter(|key| key.cascades && !named.contains(&key.constraint)) {
+        warnings.push(format!("rows of {} go with theirs, by {}", key.child, key.name));
     }
-    if !facts.may_lock {
-        warnings.push(format!(
-            "role {} may not lock rows of {}: a row that the application has locked holds the purge up; GRANT UPDATE lets it step around",
-            facts.role, facts.name
-        ));
+    for (name, remedy) in unindexed(keys, family) {
+        warnings.push(format!("no index serves {name}: {remedy}"));
+    }
+    for table in std::iter::once(facts).chain(tables.iter().map(|node| &node.facts)) {
+        for row in context.query(statements::PURGE_SAME_NAMES, &[&table.oid]).await? {
+            let (child, column): (String, String) = (row.get("child"), row.get("column"));
+            if !family.nodes.iter().any(|node| node.facts.name == child && node.links(&column)) {
+                warnings.push(format!(
+                    "{column} of {child} is named as if it referred to {}, but no foreign key says so: its rows stay",
+                    table.name
+                ));
+            }
+        }
+    }
+    for node in tables.iter().filter(|node| archive.is_some() && node.archive.is_none()) {
+        warnings.push(format!("rows of {} go without an archive", node.facts.name));
+    }
+    for table in std::iter::once(facts).chain(tables.iter().map(|node| &node.facts)) {
+        if !table.may_lock {
+            warnings.push(format!(
+                "role {} may not lock rows of {}: a row that the application has locked holds the purge up; GRANT UPDATE lets it step around",
+                table.role, table.name
+            ));
+        }
     }
     Ok(warnings)
 }

@@ -91,8 +91,9 @@ pub async fn of_run(
     let mut warnings = before.warnings;
     warnings.extend(life.as_ref().and_then(Lifetime::warning));
     warnings.extend(care.warnings);
-    let Walk { cursor, tally, whole, pressure, parts, .. } = &walk;
+    let Walk { cursor, tally, whole, pressure, removal, parts, .. } = &walk;
     let whole = whole.as_ref().map(|whole| whole.to_json());
+    let removal = removal.as_ref().map(|removal| removal.to_json());
     let (min, max) = tally.extremes.unwrap_or_default();
     let details = json!({
         "dry": false,
@@ -111,7 +112,15 @@ pub async fn of_run(
         "holds": holds(walk.scope), "approved": before.approved, "warnings": warnings,
         "longest_life": life.as_ref().map(Lifetime::to_json),
     });
-    let all = [details, left, whole.unwrap_or_default(), pressure.to_json(), parts.clone(), care.details];
+    let all = [
+        details,
+        left,
+        whole.unwrap_or_default(),
+        removal.unwrap_or_default(),
+        pressure.to_json(),
+        parts.clone(),
+        care.details,
+    ];
     let mut report = filled(Report::new(stopped), all);
     let elapsed = jiff::SignedDuration::try_from(before.since.elapsed()).unwrap_or_default();
     let now = context.now().checked_add(elapsed).unwrap_or(context.now());
@@ -153,6 +162,10 @@ pub struct Found {
     pub walk: Option<(&'static str, String)>,
     /// The partitions that would go, as JSON.
     pub whole: Value,
+    /// Rows of child tables that would go with theirs, as JSON; nothing if none are named.
+    pub children: Option<Vec<Value>>,
+    /// Where rows would be kept.
+    pub archive: Option<String>,
     /// Oldest and youngest age that would go.
     pub extent: Option<(Option<Moment>, Option<Moment>)>,
     /// How earlier runs went.
@@ -191,6 +204,7 @@ pub fn of_dry_run(params: &Params, scope: &Scope, now: Timestamp, found: Found) 
         "grace": params.grace.as_ref().map(Retention::as_str),
         "eligible": rows, "eligible_counted": counted, "kept": found.kept, "holds": holds(scope), "table_rows": of,
         "oldest": scope.shown(oldest), "newest": scope.shown(newest), "backlog": backlog,
+        "children": found.children, "archive": found.archive,
         "walk": walk, "walk_why": why,
         "would_refuse": refusals, "missing_indexes": found.missing, "warnings": warnings,
         "estimate": estimate, "longest_life": found.life.as_ref().map(Lifetime::to_json),

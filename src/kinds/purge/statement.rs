@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
 
+pub use super::text::{Quoted, Sql};
 use super::{
     age::AgeType,
     cursor::{Cutoff, Range},
@@ -17,33 +18,6 @@ use super::{
     moment::Moment,
 };
 use crate::kind::inputs::{Input, Piece};
-
-/// SQL that stands for itself wherever it is put: quoted by the server, or in parentheses.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Quoted(pub(super) String);
-
-impl Quoted {
-    /// A name as the server quoted it.
-    pub fn by_server(name: String) -> Self {
-        Quoted(name)
-    }
-
-    /// An author's expression. The line break ends a comment that the author may have ended it with.
-    pub fn expression(text: &str) -> Self {
-        Quoted(format!("({text}\n)"))
-    }
-
-    /// Within a statement.
-    pub(super) fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Display for Quoted {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// What makes a row's age.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,37 +67,6 @@ pub enum Form {
     Unlocked(Option<i64>),
 }
 
-/// A statement and its values.
-#[derive(Default)]
-pub struct Sql<'a> {
-    /// Its text, with `$1…` for the values.
-    pub text: String,
-    /// The values.
-    pub values: Vec<&'a (dyn ToSql + Sync)>,
-}
-
-impl<'a> Sql<'a> {
-    /// With a row in answer to each that was affected.
-    pub fn returning(self) -> Self {
-        self.add(" RETURNING 1")
-    }
-
-    pub(super) fn new(text: &str) -> Self {
-        Sql { text: text.to_owned(), values: Vec::new() }
-    }
-
-    pub(super) fn add(mut self, text: &str) -> Self {
-        self.text.push_str(text);
-        self
-    }
-
-    pub(super) fn bind(mut self, value: &'a (dyn ToSql + Sync), type_name: &str) -> Self {
-        self.values.push(value);
-        self.text.push_str(&format!("${}::{type_name}", self.values.len()));
-        self
-    }
-}
-
 /// Whether an index may serve a condition. In a heap walk none may: by statistics that are out of date the planner
 /// would otherwise read all old rows for each range of blocks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -155,103 +98,6 @@ impl Scope {
         self.eligible_in(sql, cutoff, range)
     }
 
-    /// Counts what is eligible in a range.
-    pub fn count_in<'a>(&'a self, cutoff: Option<&'a Cutoff>, range: &'a Range) -> Sql<'a> {
-        let sql = Sql::new("SELECT pg_catalog.count(*) FROM ").add(&self.table.0).add(" WHERE ");
-        self.eligible_in(sql, cutoff, range)
-    }
-
-    /// The lowest age of what is eligible in a range; `None` for a purge without an age.
-    pub fn oldest_in<'a>(&'a self, cutoff: Option<&'a Cutoff>, range: &'a Range) -> Option<Sql<'a>> {
-        let age = &self.age.as_ref()?.sql.0;
-        let sql = Sql::new(&format!("SELECT {age} FROM {} WHERE ", self.table.0));
-        Some(self.eligible_in(sql, cutoff, range).add(&format!(" ORDER BY {age} LIMIT 1")))
-    }
-
-    /// Counts what is eligible, up to a number; all of it if `None`.
-    pub fn count<'a>(&'a self, cutoff: Option<&'a Cutoff>, up_to: &'a Option<i64>) -> Sql<'a> {
-        let sql =
-            Sql::new("SELECT pg_catalog.count(*) FROM (SELECT 1 FROM ").add(&self.table.0).add(" WHERE ");
-        self.eligible(sql, cutoff, Access::Any).add(" LIMIT ").bind(up_to, "bigint").add(") AS eligible")
-    }
-
-    /// Counts what would be eligible if nothing had to stay.
-    pub fn count_with_kept<'a>(&'a self, cutoff: Option<&'a Cutoff>) -> Sql<'a> {
-        let sql = Sql::new("SELECT pg_catalog.count(*) FROM ").add(&self.table.0).add(" WHERE ");
-        self.old(sql, cutoff, Access::Any)
-    }
-
-    /// Counts what would be eligible if nobody referred to it; `None` where references do not count.
-    pub fn count_referenced<'a>(&'a self, cutoff: Option<&'a Cutoff>) -> Option<Sql<'a>> {
-        if self.unreferenced.is_empty() {
-            return None;
-        }
-        let sql = Sql::new("SELECT pg_catalog.count(*) FROM ").add(&self.table.0).add(" WHERE ");
-        let sql = self.may_go(sql, cutoff, Access::Any).add(" AND NOT (true");
-        let sql = self.unreferenced.iter().fold(sql, |sql, condition| sql.add(" AND ").add(&condition.0));
-        Some(sql.add(")"))
-    }
-
-    /// Counts the rows of the table.
-    pub fn count_all(&self) -> Sql<'static> {
-        Sql::new("SELECT pg_catalog.count(*) FROM ").add(&self.table.0)
-    }
-
-    /// The planner's estimate of the rows of the table, as the JSON of EXPLAIN.
-    pub fn estimate_all(&self) -> Sql<'static> {
-        Sql::new("EXPLAIN (FORMAT JSON) SELECT 1 FROM ").add(&self.table.0)
-    }
-
-    /// The planner's estimate of what is eligible, as the JSON of EXPLAIN. Of what must stay it knows nothing, and would
-    /// take half of the rows for each condition, nor of retentions of the rows' own; so it is an estimate of at most how
-    /// many.
-    pub fn estimate<'a>(&'a self, cutoff: Option<&'a Cutoff>) -> Sql<'a> {
-        let sql = Sql::new("EXPLAIN (FORMAT JSON) SELECT 1 FROM ").add(&self.table.0).add(" WHERE ");
-        self.at_most_old(sql, cutoff, Access::Any)
-    }
-
-    /// Makes statistics. A statement of the server's own, with no values.
-    pub fn analyze(&self) -> Sql<'static> {
-        Sql::new("ANALYZE ").add(&self.table.0)
-    }
-
-    /// The oldest and the youngest eligible age; `None` for a purge without an age. By order, since PostgreSQL has no
-    /// `min` of UUIDs.
-    pub fn extent<'a>(&'a self, cutoff: Option<&'a Cutoff>) -> Option<Sql<'a>> {
-        let age = &self.age.as_ref()?.sql.0;
-        let one = |sql: Sql<'a>, order: &str| {
-            let sql = sql.add(&format!("(SELECT {age} FROM {} WHERE ", self.table.0));
-            self.eligible(sql, cutoff, Access::Any).add(&format!(" ORDER BY {age}{order} LIMIT 1)"))
-        };
-        Some(one(one(Sql::new("SELECT "), "").add(", "), " DESC"))
-    }
-
-    /// A value of the age, for people.
-    pub fn shown(&self, moment: Option<Moment>) -> Option<String> {
-        moment.zip(self.age.as_ref()).map(|(moment, age)| age.ty.shown(moment))
-    }
-
-    /// The age of some rows, NULLs among them; `None` for a purge without an age.
-    pub fn sample(&self) -> Option<Sql<'static>> {
-        let age = &self.age.as_ref()?.sql.0;
-        Some(Sql::new(&format!("SELECT {age} FROM {} LIMIT 1000", self.table.0)))
-    }
-
-    /// Ages that cut what is old into given shares, from so many percent of the blocks; `None` for a purge without an age.
-    pub fn quantiles<'a>(
-        &'a self,
-        cutoff: &'a Cutoff,
-        shares: &'a Vec<f64>,
-        percent: &'a f64,
-    ) -> Option<Sql<'a>> {
-        let age = self.age.as_ref()?;
-        let (name, ty) = (&age.sql.0, age.ty.as_str());
-        let sql = Sql::new("SELECT pg_catalog.percentile_disc(").bind(shares, "float8[]");
-        let sql =
-            sql.add(&format!(") WITHIN GROUP (ORDER BY {name}) FROM {} TABLESAMPLE SYSTEM (", self.table.0));
-        Some(sql.bind(percent, "float8").add(&format!(") WHERE {name} < ")).bind(&cutoff.age, ty))
-    }
-
     /// For the index walk, in order of age from a position on: the first age, and the age `rows` further on.
     pub fn next_ages<'a>(&'a self, from: &'a Moment, to: &'a Moment, rows: &'a i64) -> Option<Sql<'a>> {
         let sql = self.first_age(Sql::new("SELECT ("), from, " >= ", to)?.add(" LIMIT 1), (");
@@ -261,6 +107,17 @@ impl Scope {
     /// For the index walk: the first age after one.
     pub fn age_after<'a>(&'a self, from: &'a Moment, to: &'a Moment) -> Option<Sql<'a>> {
         Some(self.first_age(Sql::new("SELECT ("), from, " > ", to)?.add(" LIMIT 1)"))
+    }
+
+    /// Locks what is eligible in a range; where each row is.
+    pub fn lock<'a>(&'a self, cutoff: Option<&'a Cutoff>, range: &'a Range, form: &'a Form) -> Sql<'a> {
+        let sql = Sql::new("SELECT tableoid, ctid FROM ").add(&self.table.0).add(" WHERE ");
+        let sql = self.eligible_in(sql, cutoff, range);
+        match form {
+            Form::Whole => sql.add(" FOR UPDATE"),
+            Form::Some(limit) => sql.add(" LIMIT ").bind(limit, "bigint").add(" FOR UPDATE"),
+            Form::Unlocked(limit) => sql.add(" LIMIT ").bind(limit, "bigint").add(" FOR UPDATE SKIP LOCKED"),
+        }
     }
 
     fn first_age<'a>(
@@ -276,7 +133,12 @@ impl Scope {
         Some(sql.add(&format!(" AND {name} < ")).bind(to, ty).add(&format!(" ORDER BY {name}")))
     }
 
-    fn eligible_in<'a>(&'a self, sql: Sql<'a>, cutoff: Option<&'a Cutoff>, range: &'a Range) -> Sql<'a> {
+    pub(super) fn eligible_in<'a>(
+        &'a self,
+        sql: Sql<'a>,
+        cutoff: Option<&'a Cutoff>,
+        range: &'a Range,
+    ) -> Sql<'a> {
         match (range, &self.age) {
             (Range::Ages(from, to), Some(age)) => {
                 let (name, ty) = (&age.sql.0, age.ty.as_str());
@@ -294,7 +156,12 @@ impl Scope {
     }
 
     /// What is old, need not stay, and is not referred to where that counts.
-    fn eligible<'a>(&'a self, sql: Sql<'a>, cutoff: Option<&'a Cutoff>, access: Access) -> Sql<'a> {
+    pub(super) fn eligible<'a>(
+        &'a self,
+        sql: Sql<'a>,
+        cutoff: Option<&'a Cutoff>,
+        access: Access,
+    ) -> Sql<'a> {
         let sql = self.may_go(sql, cutoff, access);
         self.unreferenced.iter().fold(sql, |sql, condition| sql.add(" AND ").add(&condition.0))
     }

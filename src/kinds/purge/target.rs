@@ -8,6 +8,7 @@ use tokio_postgres::{Row, types::Type};
 
 use super::{
     age::AgeType,
+    family::Family,
     hold, keep, own,
     params::{OnReferenced, Params},
     referenced,
@@ -19,7 +20,7 @@ use crate::{
 };
 
 /// What the catalog says of a table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Facts {
     pub(super) oid: u32,
     /// Schema-qualified and quoted.
@@ -49,6 +50,7 @@ pub struct Facts {
 /// A foreign key that the server looks up for each deleted row.
 #[derive(Debug)]
 pub struct ForeignKey {
+    pub(super) constraint: u32,
     pub(super) child: String,
     pub(super) name: String,
     pub(super) cascades: bool,
@@ -65,12 +67,20 @@ impl Facts {
             return Err(Stop::refused(reason, "create it, then save the job again"));
         };
         let by = params.age().map(|(_, text)| text).unwrap_or_default();
+        match Facts::of(context, &name, oid, by).await? {
+            Some(facts) => Ok(facts),
+            None => {
+                let remedy = format!("delete the job, or {}", arm_again(context.job()));
+                Err(Stop::refused(format!("table {name} is gone"), remedy))
+            }
+        }
+    }
+
+    /// Reads those of a table that had this name when it was looked up; `None` if it is gone. `by` is the age, as it was
+    /// written.
+    pub async fn of(context: &mut RunContext, name: &str, oid: u32, by: &str) -> Result<Option<Self>, Stop> {
         let rows = context.query(statements::PURGE_TARGET, &[&oid, &name, &by]).await?;
-        let Some(row) = rows.first() else {
-            let remedy = format!("delete the job, or {}", arm_again(context.job()));
-            return Err(Stop::refused(format!("table {name} is gone"), remedy));
-        };
-        Ok(Facts {
+        Ok(rows.first().map(|row| Facts {
             oid,
             name: row.get("name"),
             same: row.get("same"),
@@ -88,7 +98,7 @@ impl Facts {
             identity_index: row.get("identity_index"),
             publication: row.get("publication"),
             column: row.get("column"),
-        })
+        }))
     }
 
     /// The table's oid.
@@ -113,10 +123,39 @@ pub async fn foreign_keys(context: &mut RunContext, facts: &Facts) -> Result<Vec
     Ok(rows.iter().map(foreign_key).collect())
 }
 
+/// The same, for the table and its children, each once.
+pub async fn all_foreign_keys(
+    context: &mut RunContext,
+    facts: &Facts,
+    family: &Family,
+) -> Result<Vec<ForeignKey>, Stop> {
+    let mut keys = foreign_keys(context, facts).await?;
+    for node in family.tables() {
+        for key in foreign_keys(context, &node.facts).await? {
+            if !keys.iter().any(|known| known.constraint == key.constraint) {
+                keys.push(key);
+            }
+        }
+    }
+    Ok(keys)
+}
+
+/// A table's quoted name and oid; `None` if there is none of that name.
+pub async fn find(context: &mut RunContext, table: &str) -> Result<Option<(String, u32)>, Stop> {
+    let rows = match context.query(statements::PURGE_NAMES, &[&table, &Vec::<String>::new()]).await {
+        Ok(rows) => rows,
+        // What cannot be a name at all.
+        Err(Stop::Failed(error)) if is_about_the_text(&error) => return Ok(None),
+        Err(stop) => return Err(stop),
+    };
+    Ok(rows.first().map(|row| (row.get("name"), row.get("oid"))))
+}
+
 fn foreign_key(row: &Row) -> ForeignKey {
     let (child, columns): (String, String) = (row.get("child"), row.get("columns"));
     ForeignKey {
         remedy: format!("CREATE INDEX CONCURRENTLY ON {child} ({columns});"),
+        constraint: row.get("constraint"),
         child,
         name: row.get("name"),
         cascades: row.get::<_, &str>("action") == "c",
@@ -153,7 +192,12 @@ pub async fn names(context: &mut RunContext, table: &str, columns: &[String]) ->
 }
 
 /// What the purge means, by the server's judgment of what its author wrote.
-pub async fn scope(context: &mut RunContext, params: &Params, facts: &Facts) -> Result<Scope, Stop> {
+pub async fn scope(
+    context: &mut RunContext,
+    params: &Params,
+    facts: &Facts,
+    family: &Family,
+) -> Result<Scope, Stop> {
     let table = Quoted::by_server(facts.name.clone());
     let age = match params.age() {
         Some((name, text)) => Some(age(context, &table, params, facts, (name, text)).await?),
@@ -170,14 +214,18 @@ pub async fn scope(context: &mut RunContext, params: &Params, facts: &Facts) -> 
             return Err(wrong("yield_when", format!("is of type {ty}, not boolean")));
         }
     }
-    let kept = hold::read(context, params.protect.as_ref(), facts, &table).await?;
+    let reached = family.reached(context, facts).await?;
+    let mut kept = hold::holds(context, facts, &table, &reached).await?;
+    kept.holds.extend(family.holds.iter().cloned());
+    kept.conditions.extend(hold::protection(context, params.protect.as_ref(), facts, &table).await?);
+    kept.conditions.extend(family.keeps(&table));
     let keep_last = match &params.keep_last {
         Some(keep) => Some(keep::last(context, keep, facts).await?),
         None => None,
     };
     let unreferenced = match params.on_referenced {
         OnReferenced::Fail => Vec::new(),
-        OnReferenced::Skip => referenced::unreferenced(context, facts, &table).await?,
+        OnReferenced::Skip => referenced::unreferenced(context, facts, &table, family).await?,
     };
     let own = own::read(context, params, facts, &table, age.as_ref().map(|age| age.ty)).await?;
     let scope = Scope {

@@ -20,6 +20,7 @@ use super::{
     pace::{Pace, Patience},
     params::Pacing,
     pressure::{self, Pressure},
+    remove::Removal,
     statement::{Form, Scope, Sql},
     walk_heap, walk_index,
     walk_partition::{self, Whole},
@@ -115,7 +116,7 @@ pub struct Walk<'a> {
     pub(super) pace: Pace,
     pub(super) budget: Budget,
     pub(super) tally: Tally,
-    may_lock: bool,
+    pub(super) may_lock: bool,
     /// Where it is one of several: what all of them did.
     pub(super) together: Option<Arc<Together>>,
     /// What the report says of workers.
@@ -130,6 +131,8 @@ pub struct Walk<'a> {
     pub(super) whole: Option<Whole<'a>>,
     /// What it steps back for.
     pub(super) pressure: Pressure,
+    /// How it removes rows that do not just go.
+    pub(super) removal: Option<Removal<'a>>,
 }
 
 impl<'a> Walk<'a> {
@@ -159,6 +162,7 @@ impl<'a> Walk<'a> {
             ahead: Ahead::default(),
             whole: None,
             pressure,
+            removal: None,
         }
     }
 
@@ -220,7 +224,6 @@ impl<'a> Walk<'a> {
     }
 
     async fn take(&mut self, context: &mut RunContext, step: Step) -> Result<(), Stop> {
-        let (scope, cutoff) = (self.scope, self.cursor.cutoff);
         let mut after = self.cursor.clone();
         if step.form == Form::Whole {
             after.at = step.range.end();
@@ -230,8 +233,7 @@ impl<'a> Walk<'a> {
         }
         let mut form = step.form;
         loop {
-            let sql = scope.delete(cutoff.as_ref(), &step.range, &form);
-            match self.send(context, sql, &after).await? {
+            match self.send(context, &step.range, &form, &after).await? {
                 Batch::Committed { rows, took } => {
                     self.cursor = after;
                     if limit_of(form).is_some_and(|limit| rows < limit) {
@@ -261,7 +263,18 @@ impl<'a> Walk<'a> {
     }
 
     /// In full pace, the quicker way; else the one that leaves the application alone whatever becomes of this process.
-    async fn send(&self, context: &mut RunContext, sql: Sql<'_>, after: &Cursor) -> Result<Batch, Stop> {
+    async fn send(
+        &mut self,
+        context: &mut RunContext,
+        range: &Range,
+        form: &Form,
+        after: &Cursor,
+    ) -> Result<Batch, Stop> {
+        let (scope, cutoff) = (self.scope, self.cursor.cutoff);
+        if let Some(removal) = &mut self.removal {
+            return removal.batch(context, scope, (cutoff.as_ref(), range, form), after).await;
+        }
+        let sql = scope.delete(cutoff.as_ref(), range, form);
         match self.pace.pacing() {
             Pacing::Full => context.batch_in_two(&sql.text, &sql.values, after).await,
             _ => {
@@ -350,9 +363,8 @@ impl<'a> Walk<'a> {
                 self.rest(context, VISIT_AGAIN).await?;
             }
             let form = Form::Unlocked(self.rows_left());
-            let sql = scope.delete(cutoff.as_ref(), &range, &form);
             let cursor = self.cursor.clone();
-            if let Batch::Committed { rows, took } = self.send(context, sql, &cursor).await? {
+            if let Batch::Committed { rows, took } = self.send(context, &range, &form, &cursor).await? {
                 self.committed(context, 0, rows, took).await?;
             }
             let sql = scope.count_in(cutoff.as_ref(), &range);

@@ -23,6 +23,7 @@ use super::{
     pace::Pace,
     params::{Pacing, Params, WalkChoice},
     pressure::Pressure,
+    remove::Removal,
     statement::Scope,
     target::Facts,
     walk::{Tally, Walk, failed},
@@ -68,10 +69,10 @@ pub fn check(params: &Params) -> Result<(), ParamError> {
 }
 
 /// Walks, by workers if there are to be any and the walk can be cut into parts.
-pub async fn run(
-    walk: &mut Walk<'_>,
+pub async fn run<'a>(
+    walk: &mut Walk<'a>,
     context: &mut RunContext,
-    params: &Params,
+    params: &'a Params,
     facts: &Facts,
 ) -> Result<Stopped, Stop> {
     if params.workers == 1 {
@@ -199,6 +200,8 @@ struct Team<'a> {
     /// What workers that are done with a part have learned, for their next one.
     learned: Mutex<Vec<Pace>>,
     pressure: Mutex<Pressure>,
+    /// What all of them removed besides, if rows do not just go.
+    removal: Option<Mutex<Removal<'a>>>,
     together: Arc<Together>,
     parts: Mutex<BTreeMap<u32, Part>>,
 }
@@ -209,11 +212,12 @@ impl<'a> Team<'a> {
             scope: walk.scope,
             params,
             oid: facts.oid,
-            may_lock: facts.may_lock,
+            may_lock: walk.may_lock,
             budget: walk.budget.shared(params.workers),
             fresh: walk.pace.clone(),
             learned: Mutex::default(),
             pressure: Mutex::new(Pressure::new(params, facts.oid)),
+            removal: walk.removal.as_ref().map(|removal| Mutex::new(removal.afresh())),
             together: Arc::default(),
             parts: Mutex::default(),
         }
@@ -249,7 +253,7 @@ impl<'a> Team<'a> {
     }
 
     /// Puts together what the parts did, in the walk of the run itself.
-    fn tell(self, walk: &mut Walk<'_>, workers: u16) -> Stopped {
+    fn tell(self, walk: &mut Walk<'a>, workers: u16) -> Stopped {
         let stopped = self.stopped();
         let parts = self.parts.into_inner().unwrap_or_else(PoisonError::into_inner);
         let of_part = |(number, Part { cursor, tally, stopped }): (&u32, &Part)| {
@@ -264,6 +268,8 @@ impl<'a> Team<'a> {
             walk.tally.absorb(&part.tally);
         }
         walk.pressure = self.pressure.into_inner().unwrap_or_else(PoisonError::into_inner);
+        walk.removal =
+            self.removal.map(|removal| removal.into_inner().unwrap_or_else(PoisonError::into_inner));
         stopped
     }
 }
@@ -279,13 +285,21 @@ impl PartWork for Team<'_> {
             return Ok(());
         }
         context.query(statements::PURGE_PLANNER, &[]).await?;
+        let removal = self.removal.as_ref().map(|removal| locked(removal).afresh());
+        if let Some(removal) = &removal {
+            removal.prepare(context).await?;
+        }
         let pace = locked(&self.learned).pop().unwrap_or_else(|| self.fresh.clone());
         let pressure = Pressure::new(self.params, self.oid);
         let mut walk = Walk::new(self.scope, cursor, pace, self.budget.clone(), pressure, self.may_lock);
         walk.together = Some(Arc::clone(&self.together));
+        walk.removal = removal;
         let stopped = self.walk(&mut walk, context).await?;
         locked(&self.pressure).absorb(walk.pressure);
         locked(&self.learned).push(walk.pace);
+        if let (Some(all), Some(removal)) = (&self.removal, &walk.removal) {
+            locked(all).absorb(removal);
+        }
         locked(&self.parts).insert(number, Part { cursor: walk.cursor, tally: walk.tally, stopped });
         Ok(())
     }
