@@ -16,14 +16,16 @@ use crate::{
     dice::Draw,
     faults::Fault,
     fleet::Fleet,
+    history::Excuse,
     proxy::{Line, Trap},
     world::{Result, Server, World},
 };
 
 /// What is to be taken back.
 enum Undo {
-    Thaw(usize),
-    Open(usize),
+    /// A replica, and its excuse.
+    Thaw(usize, usize),
+    Open(usize, usize),
     StartServer,
     /// Sessions that hold something: dropped.
     Release(Client),
@@ -39,12 +41,22 @@ pub struct Nemesis<'a> {
     pub fleet: Fleet,
     pub injected: Injected,
     pub drains: Vec<Duration>,
+    /// Who was frozen or cut off, and until when.
+    pub excuses: Vec<Excuse>,
     undo: Vec<(Instant, Undo)>,
 }
 
 impl<'a> Nemesis<'a> {
     pub fn new(server: &'a mut Server, world: World, fleet: Fleet) -> Self {
-        Nemesis { server, world, fleet, injected: Injected::new(), drains: Vec::new(), undo: Vec::new() }
+        let (injected, drains, excuses, undo) = Default::default();
+        Nemesis { server, world, fleet, injected, drains, excuses, undo }
+    }
+
+    /// What is done to this replica from now on excuses it until it is taken back.
+    fn excuse(&mut self, victim: usize) -> usize {
+        let (replica, from) = (self.fleet.members[victim].setup.name.clone(), now());
+        self.excuses.push(Excuse { replica, from, until: i64::MAX / 2 });
+        self.excuses.len() - 1
     }
 
     /// Waits its pause, then does it; what is over meanwhile is taken back.
@@ -84,8 +96,14 @@ impl<'a> Nemesis<'a> {
 
     async fn do_undo(&mut self, undo: Undo) -> Result<()> {
         match undo {
-            Undo::Thaw(victim) => self.fleet.members[victim].process.signal(Signal::SIGCONT),
-            Undo::Open(victim) => self.fleet.members[victim].proxy.set(Line::Open),
+            Undo::Thaw(victim, excuse) => {
+                self.fleet.members[victim].process.signal(Signal::SIGCONT);
+                self.excuses[excuse].until = now();
+            }
+            Undo::Open(victim, excuse) => {
+                self.fleet.members[victim].proxy.set(Line::Open);
+                self.excuses[excuse].until = now();
+            }
             Undo::StartServer => self.server.cluster.start_again().await?,
             Undo::Release(session) => drop(session),
         }
@@ -107,11 +125,13 @@ impl<'a> Nemesis<'a> {
             }
             Fault::Freeze => {
                 member.process.signal(Signal::SIGSTOP);
-                self.undo.push((until, Undo::Thaw(victim)));
+                let excuse = self.excuse(victim);
+                self.undo.push((until, Undo::Thaw(victim, excuse)));
             }
             Fault::LineDead | Fault::LineOneWay | Fault::LineSlow => {
                 member.proxy.set(line(draw));
-                self.undo.push((until, Undo::Open(victim)));
+                let excuse = self.excuse(victim);
+                self.undo.push((until, Undo::Open(victim, excuse)));
             }
             Fault::LineReset => member.proxy.reset(),
             Fault::AnswerCut => member.proxy.lay(Trap::Truncate),
@@ -197,6 +217,10 @@ impl<'a> Nemesis<'a> {
             }
         }
     }
+}
+
+fn now() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
 }
 
 fn failpoint(choice: u64) -> String {

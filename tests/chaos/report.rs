@@ -64,7 +64,7 @@ pub fn write(path: &Path, args: &Args, tally: &Tally, figures: &Figures) -> Resu
 
 fn markdown(args: &Args, tally: &Tally, figures: &Figures) -> Result<String> {
     let mut text = String::new();
-    let Seen { attempts, batches, effects, successes, occurrences, takeovers } = figures.seen;
+    let Seen { attempts, batches, effects, successes, occurrences, takeovers, calls } = figures.seen;
     writeln!(
         text,
         "Command: `scripts/chaos {}`. Machine: {}. Versions: {}, sexton {}, debug build.\n",
@@ -83,6 +83,7 @@ fn markdown(args: &Args, tally: &Tally, figures: &Figures) -> Result<String> {
         ("successes", successes),
         ("regular occurrences run", occurrences),
         ("takeovers of lost runs", takeovers),
+        ("calls and programs that receivers noted", calls),
         ("verbs of operators accepted", figures.verbs.len()),
         ("faults injected", figures.injected.values().sum()),
         ("mutants caught", figures.mutants),

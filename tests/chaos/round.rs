@@ -13,9 +13,9 @@ use crate::{
     diary,
     dice::Dice,
     faults::Fault,
-    fleet::Fleet,
     history::History,
     nemesis::{Injected, Nemesis},
+    outside::{self, Outside},
     process::{Program, Setup},
     storm::Storm,
     world::{Result, Server, World},
@@ -38,10 +38,13 @@ pub struct Round {
 pub async fn play(server: &mut Server, seed: u64, attempts: i64, faults: Vec<Fault>) -> Result<Round> {
     let began = Instant::now();
     let world = server.world().await?;
-    let jobs = create_jobs(&world).await?;
-    let mut fleet = Fleet::start(&world, REPLICAS.0, Some(LEASE), 8).await?;
+    let outside = Outside::start(seed).await?;
+    let mut jobs = outside::create_jobs(&world).await?;
+    jobs.extend(create_jobs(&world).await?);
+    let mut fleet = outside.fleet(&world, REPLICAS.0, LEASE).await?;
     for index in 0..REPLICAS.1 {
-        fleet.join(&world, REPLICAS.0 + index, |setup| Setup { program: Program::Sexton, ..setup }).await?;
+        let sexton = |setup| outside.known_to(Setup { program: Program::Sexton, ..setup });
+        fleet.join(&world, REPLICAS.0 + index, sexton).await?;
     }
     fleet.ready(&world).await?;
     let storm = Storm::start(world.clone(), seed ^ 0x5eed, jobs);
@@ -50,11 +53,14 @@ pub async fn play(server: &mut Server, seed: u64, attempts: i64, faults: Vec<Fau
     let verbs = storm.stop().await?;
     nemesis.relent().await?;
     struck?;
+    outside.sink.relent();
     come_to_rest(&world).await?;
     nemesis.fleet.drain(Duration::from_secs(40)).await?;
     canary::look(&world, nemesis.fleet.keeper.diaries()).await?;
     let mut history = History::read(&world).await?;
     diary::read_into(&mut history, nemesis.fleet.keeper.diaries())?;
+    outside.read_into(&mut history)?;
+    history.excuses = std::mem::take(&mut nemesis.excuses);
     let verdict = checker::check(&history);
     let Nemesis { injected, drains, .. } = nemesis;
     Ok(Round { verdict, injected, verbs, drains, took: began.elapsed() })
