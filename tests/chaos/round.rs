@@ -57,6 +57,7 @@ pub async fn play(server: &mut Server, seed: u64, attempts: i64, faults: Vec<Fau
     come_to_rest(&world).await?;
     nemesis.fleet.drain(Duration::from_secs(40)).await?;
     canary::look(&world, nemesis.fleet.keeper.diaries()).await?;
+    exercised(&world).await?;
     let mut history = History::read(&world).await?;
     diary::read_into(&mut history, nemesis.fleet.keeper.diaries())?;
     outside.read_into(&mut history)?;
@@ -107,18 +108,38 @@ async fn create_jobs(world: &World) -> Result<Vec<String>> {
     }
     world.execute("UPDATE sexton.job SET max_attempts = 3 WHERE name = 'steps-4'").await?;
     // The last name is the one that is deleted and created anew, which no purge shall be.
-    for walk in ["index", "heap"] {
-        let params = json!({
-            "table": format!("public.by_{walk}"), "by": "created_at", "retention": "1 hour", "where": "NOT keep",
+    for (target, walk, more) in [
+        ("index", "index", json!({})),
+        ("heap", "heap", json!({})),
+        ("workers", "heap", json!({ "workers": 2, "archive": { "table": "public.by_workers_kept" } })),
+        ("child", "index", json!({ "children": [{ "table": "public.items", "archive": { "table": "public.items_kept" } }] })),
+    ] {
+        let mut params = json!({
+            "table": format!("public.by_{target}"), "by": "created_at", "retention": "1 hour", "where": "NOT keep",
             "walk": walk, "max_fraction": 1.0, "batch": 20, "pacing": "full",
         });
-        let name = format!("purge-{walk}");
+        if let (Some(params), Some(more)) = (params.as_object_mut(), more.as_object()) {
+            params.extend(more.clone());
+        }
+        let name = format!("purge-{target}");
         world.job(&name, "purge", "every 1s", params).await?;
         world.verb("arm", &name).await?;
         names.insert(0, name);
     }
     world.execute("SELECT chaos.breed(500)").await?;
     Ok(names)
+}
+
+/// A history without these would judge nothing of them.
+async fn exercised(world: &World) -> Result<()> {
+    let sql = "SELECT (SELECT count(*) FROM chaos.fence WHERE part > 0), (SELECT count(*) FROM chaos.child_gone),
+        (SELECT count(*) FROM public.by_workers_kept)";
+    let row = world.rows(sql, &[]).await?.pop().ok_or("a row")?;
+    let counts: [i64; 3] = [row.get(0), row.get(1), row.get(2)];
+    match counts.contains(&0) {
+        true => Err(format!("too thin to judge: batches of workers, children, archived: {counts:?}").into()),
+        false => Ok(()),
+    }
 }
 
 /// Without faults, every job succeeds once more, every wish is granted, and with all jobs paused nothing runs.
