@@ -40,6 +40,7 @@ pub async fn play(args: &Args, tally: &mut Tally) -> Result<Figures> {
     for stage in staged::ALL.iter().filter(|stage| args.wants(stage.number, stage.name)) {
         let began = Instant::now();
         let played = within(STAGE_MAX, stage.play(&mut server)).await;
+        figures.mutants += usize::from(stage.number == "mutant" && played.is_ok());
         tally.note(stage.number, stage.name, began.elapsed(), played);
     }
     if Loss::ALL.iter().any(|loss| args.wants(loss.describe().0, "takeover")) {

@@ -6,6 +6,7 @@ mod clocks;
 mod failover;
 mod limits;
 mod networks;
+mod outside;
 mod points;
 mod poolers;
 mod starts;
@@ -46,7 +47,9 @@ enum Scene {
     SessionPooler,
     OldReplica,
     TwentyAtOnce,
-    NoHttp,
+    Calls,
+    MidCall(outside::Mishap),
+    Rude(outside::Rude),
 }
 
 const fn stage(number: &'static str, name: &'static str, scene: Scene) -> Stage {
@@ -76,7 +79,13 @@ pub const ALL: &[Stage] = &[
     stage("F23", "PgBouncer in session mode is safe", Scene::SessionPooler),
     stage("F27", "an older replica leaves alone what it does not know", Scene::OldReplica),
     stage("F28", "twenty replicas migrate and start at once", Scene::TwentyAtOnce),
-    stage("F30", "outside kinds and a failing HTTP receiver", Scene::NoHttp),
+    stage("F30", "replicas are killed while they call and start, and the receiver fails", Scene::Calls),
+    stage("F30", "a session is terminated in mid-call and mid-program", Scene::MidCall(outside::Mishap::Terminated)),
+    stage("F30", "a holder is frozen in mid-call and mid-program", Scene::MidCall(outside::Mishap::Frozen)),
+    stage("mutant", "call-after-takeover", Scene::Rude(outside::Rude::Late)),
+    stage("mutant", "call-with-another-key", Scene::Rude(outside::Rude::OtherKey)),
+    stage("mutant", "calls-side-by-side", Scene::Rude(outside::Rude::Beside)),
+    stage("mutant", "success-without-call", Scene::Rude(outside::Rude::Silent)),
 ];
 
 impl Stage {
@@ -99,7 +108,9 @@ impl Stage {
             Scene::SessionPooler => poolers::session_mode(server).await,
             Scene::OldReplica => starts::old_replica(server).await,
             Scene::TwentyAtOnce => starts::twenty_at_once(server).await,
-            Scene::NoHttp => lacking("this build has no outside kind yet: I6 to I8 have nothing to hold for"),
+            Scene::Calls => outside::killed(server).await,
+            Scene::MidCall(mishap) => outside::in_the_middle(server, *mishap).await,
+            Scene::Rude(rude) => outside::by_hand(server, *rude).await,
         }
     }
 }
