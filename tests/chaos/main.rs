@@ -36,6 +36,7 @@ mod child;
 mod outside;
 mod takeover;
 mod bad_input;
+mod answers;
 mod report;
 
 use std::process::ExitCode;

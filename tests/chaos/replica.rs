@@ -14,6 +14,7 @@ use sexton::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_postgres::Config;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use crate::{steps::Steps, world::Result};
 
@@ -35,7 +36,9 @@ fn variable(name: &str) -> Option<String> {
 
 /// Runs until it is told to end.
 pub async fn run() -> Result<()> {
-    tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    let filter = filter.parse_lossy(variable("SEXTON_LOG").unwrap_or_default());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
     let database: Config = variable(CONNINFO).ok_or("no database is named")?.parse()?;
     let outside = match variable(OUTSIDE) {
         Some(file) => Outside::new(local::load(file.as_ref()).map_err(|error| error.to_string())?.outside),

@@ -17,7 +17,7 @@ use crate::{
     nemesis::{Injected, Nemesis},
     outside::{self, Outside},
     process::{Program, Setup},
-    storm::Storm,
+    storm::{Storm, Verbs},
     world::{Result, Server, World},
 };
 
@@ -29,7 +29,8 @@ const LEASE: Duration = Duration::from_secs(3);
 pub struct Round {
     pub verdict: Verdict,
     pub injected: Injected,
-    pub verbs: Vec<Duration>,
+    /// How long each verb took, and an empty statement just before it.
+    pub verbs: Verbs,
     pub drains: Vec<Duration>,
     pub took: Duration,
 }
@@ -56,7 +57,7 @@ pub async fn play(server: &mut Server, seed: u64, attempts: i64, faults: Vec<Fau
     outside.sink.relent();
     come_to_rest(&world).await?;
     nemesis.fleet.drain(Duration::from_secs(40)).await?;
-    canary::look(&world, nemesis.fleet.keeper.diaries()).await?;
+    canary::look(&world, nemesis.fleet.keeper.diaries(), &nemesis.server.cluster.log_file()).await?;
     exercised(&world).await?;
     let mut history = History::read(&world).await?;
     diary::read_into(&mut history, nemesis.fleet.keeper.diaries())?;
@@ -77,6 +78,11 @@ async fn strike_until(nemesis: &mut Nemesis<'_>, seed: u64, attempts: i64, fault
             let _ = nemesis.world.execute("SELECT chaos.breed(60)").await;
         }
         if number % 10 == 9 && nemesis.server.cluster.pid().is_some() {
+            // With the server down, the next time will do.
+            match canary::look_now(&nemesis.world).await {
+                Err(error) if error.to_string().contains(" stands in ") => return Err(error),
+                _ => {}
+            }
             let made: i64 = nemesis.world.get("SELECT count(*) FROM sexton.run", &[]).await.unwrap_or(0);
             if made >= attempts {
                 return Ok(());

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
+    answers,
     args::Args,
     bad_input,
     checker::Seen,
@@ -65,6 +66,16 @@ async fn bad_input(server: &Server, args: &Args, tally: &mut Tally) {
         let fed = bad_input::names(server, args.cases.min(20_000), args.seed).await;
         tally.note("input", "names of jobs", began.elapsed(), fed);
     }
+    if args.wants("input", "answers of HTTP servers") {
+        let began = Instant::now();
+        let fed = within(STAGE_MAX, answers::feed(args.cases.min(20_000), args.seed)).await;
+        tally.note("input", "answers of HTTP servers", began.elapsed(), fed);
+    }
+    if args.wants("input", "notifications") {
+        let began = Instant::now();
+        let fed = within(STAGE_MAX, answers::notifications(server, args.cases.min(100_000), args.seed)).await;
+        tally.note("input", "notifications", began.elapsed(), fed);
+    }
 }
 
 async fn rounds(server: &mut Server, args: &Args, tally: &mut Tally, figures: &mut Figures) {
@@ -115,7 +126,7 @@ fn judge(round: &Round) -> Result<String> {
     Ok(format!(
         "{attempts} attempts, {faults} faults, {} verbs, {batches} batches, {effects} effects, {successes} successes, \
          {takeovers} takeovers, {calls} calls and programs, 0 violations",
-        round.verbs.len()
+        round.verbs.took.len()
     ))
 }
 
