@@ -24,7 +24,7 @@ fn found<'a>(text: &str, marks: &'a [String]) -> Option<&'a str> {
 
 /// Every table and every view of ours, as one query that names where it found something.
 const EVERYWHERE: &str = "SELECT string_agg(format(
-      'SELECT %L AS place FROM %I.%I t WHERE t::text LIKE ANY ($1)', n.nspname || '.' || c.relname, n.nspname, c.relname),
+      'SELECT %L AS place, t::text AS text FROM %I.%I t WHERE t::text LIKE ANY ($1)', n.nspname || '.' || c.relname, n.nspname, c.relname),
       ' UNION ALL ') || ' LIMIT 1'
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
    WHERE (c.relkind IN ('r', 'p', 'm') OR c.relkind = 'v' AND n.nspname = 'sexton')
@@ -36,7 +36,8 @@ pub async fn look(world: &World, folder: &Path, server_log: &Path) -> Result<()>
     let patterns: Vec<String> = marks.iter().map(|mark| format!("%{mark}%")).collect();
     let sql: String = world.get(EVERYWHERE, &[]).await?;
     if let Some(row) = world.rows(&sql, &[&patterns]).await?.first() {
-        return Err(format!("a secret stands in {}", row.get::<_, &str>("place")).into());
+        let text: &str = row.get("text");
+        return Err(format!("a secret stands in {}: {text}", row.get::<_, &str>("place")).into());
     }
     let mut files: Vec<_> = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     files.push(server_log.to_owned());

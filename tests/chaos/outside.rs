@@ -111,7 +111,7 @@ private_addresses = true
 plain_http = true
 
 [mail]
-url = "smtp://127.0.0.1:{port}?tls=required"
+url = "smtp://127.0.0.1:1?tls=required"
 user = "sexton"
 password = "secret:mail"
 from = "sexton@example.com"
