@@ -342,7 +342,8 @@ mod tests {
             name: "offsite".into(),
             hidden: [Secret::new("AKIA123"), Secret::new("k/e+y")].into_iter().collect(),
         };
-        let answer = std::io::Error::other("403 Forbidden: <AWSAccessKeyId>AKIA123</AWSAccessKeyId>, not k/e+y");
+        let answer =
+            std::io::Error::other("403 Forbidden: <AWSAccessKeyId>AKIA123</AWSAccessKeyId>, not k/e+y");
         let said = failed(&place, "cannot write a", &answer).to_string();
         assert!(said.contains("<AWSAccessKeyId>[secret]</AWSAccessKeyId>, not [secret]"), "{said}");
     }
