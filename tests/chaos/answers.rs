@@ -13,7 +13,12 @@ use tokio::{
     net::TcpListener,
 };
 
-use crate::{bad_input::mutate, fleet::Fleet, staged, world::{Result, Server}};
+use crate::{
+    bad_input::mutate,
+    fleet::Fleet,
+    staged,
+    world::{Result, Server},
+};
 
 const ANSWERS: &[&str] = &[
     "HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",

@@ -53,7 +53,12 @@ pub const ALL: &[Reader] = &[
         read: schedule,
         make: mutate,
     },
-    Reader { name: "policies for missed runs", corpus: &["once", "skip", "each(10)"], read: missed, make: mutate },
+    Reader {
+        name: "policies for missed runs",
+        corpus: &["once", "skip", "each(10)"],
+        read: missed,
+        make: mutate,
+    },
     Reader { name: "params of every kind", corpus: &[], read: params, make: params_case },
     Reader {
         name: "the file sexton.toml",
@@ -116,7 +121,10 @@ static EXAMPLES: LazyLock<Vec<(&'static str, Value)>> = LazyLock::new(|| {
         let jobs = whole["jobs"].as_object().cloned().unwrap_or_default();
         jobs.into_iter().filter_map(move |(_, job)| job.get(kind).cloned()).map(move |params| (kind, params))
     };
-    REGISTRY.iter().flat_map(|kind| of_kind(kind.name(), kind.describe().example).collect::<Vec<_>>()).collect()
+    REGISTRY
+        .iter()
+        .flat_map(|kind| of_kind(kind.name(), kind.describe().example).collect::<Vec<_>>())
+        .collect()
 });
 
 fn params_case(rng: &mut fastrand::Rng, _: &[&str]) -> String {
@@ -171,14 +179,18 @@ fn nothing(_: &str) -> Option<String> {
 
 fn file(text: &str) -> std::result::Result<(), String> {
     let files = [("sexton.toml".into(), text.to_owned())];
-    sexton::edge::config::parse(&files, &REGISTRY, &nothing).map(drop).map_err(|problems| problems.to_string())
+    sexton::edge::config::parse(&files, &REGISTRY, &nothing)
+        .map(drop)
+        .map_err(|problems| problems.to_string())
 }
 
 fn local_file(text: &str) -> std::result::Result<(), String> {
     let path = std::path::Path::new("local.toml");
-    local::parse(path, text, &|name| (name == "PATH").then(|| "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0".to_owned()))
-        .map(drop)
-        .map_err(|problems| problems.to_string())
+    local::parse(path, text, &|name| {
+        (name == "PATH").then(|| "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0".to_owned())
+    })
+    .map(drop)
+    .map_err(|problems| problems.to_string())
 }
 
 fn conninfo(text: &str) -> std::result::Result<(), String> {

@@ -39,7 +39,8 @@ pub async fn look(world: &World, folder: &Path, server_log: &Path) -> Result<()>
         let text: &str = row.get("text");
         return Err(format!("a secret stands in {}: {text}", row.get::<_, &str>("place")).into());
     }
-    let mut files: Vec<_> = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
     files.push(server_log.to_owned());
     for path in files.iter().filter(|path| path.is_file()) {
         let text = String::from_utf8_lossy(&std::fs::read(path)?).into_owned();
@@ -53,7 +54,8 @@ pub async fn look(world: &World, folder: &Path, server_log: &Path) -> Result<()>
 /// Looks at what is there for a moment only: sessions, and processes with their arguments.
 pub async fn look_now(world: &World) -> Result<()> {
     let marks = marks(world)?;
-    let sessions = "SELECT concat_ws(' ', application_name, query) FROM pg_stat_activity WHERE pid <> pg_backend_pid()";
+    let sessions =
+        "SELECT concat_ws(' ', application_name, query) FROM pg_stat_activity WHERE pid <> pg_backend_pid()";
     for row in world.rows(sessions, &[]).await? {
         if let Some(mark) = found(row.get(0), &marks) {
             return Err(format!("{mark} stands in pg_stat_activity: {}", row.get::<_, &str>(0)).into());

@@ -39,7 +39,8 @@ pub async fn run(mut arguments: impl Iterator<Item = String>) -> Result<()> {
     let (key, token) = (variable("SEXTON_IDEMPOTENCY_KEY")?, variable("SEXTON_TOKEN")?);
     let job = key.split('/').nth(2).ok_or("a key names the job")?;
     let folder = Path::new(&folder);
-    let lock = File::options().create(true).truncate(false).write(true).open(folder.join(format!("{job}.lock")))?;
+    let lock =
+        File::options().create(true).truncate(false).write(true).open(folder.join(format!("{job}.lock")))?;
     let holder = folder.join(format!("{job}.holder"));
     let began = Instant::now();
     let mut mine = lock.try_lock().is_ok();

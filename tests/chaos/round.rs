@@ -118,7 +118,11 @@ async fn create_jobs(world: &World) -> Result<Vec<String>> {
         ("index", "index", json!({})),
         ("heap", "heap", json!({})),
         ("workers", "heap", json!({ "workers": 2, "archive": { "table": "public.by_workers_kept" } })),
-        ("child", "index", json!({ "children": [{ "table": "public.items", "archive": { "table": "public.items_kept" } }] })),
+        (
+            "child",
+            "index",
+            json!({ "children": [{ "table": "public.items", "archive": { "table": "public.items_kept" } }] }),
+        ),
     ] {
         let mut params = json!({
             "table": format!("public.by_{target}"), "by": "created_at", "retention": "1 hour", "where": "NOT keep",
@@ -138,7 +142,8 @@ async fn create_jobs(world: &World) -> Result<Vec<String>> {
 
 /// A history without these would judge nothing of them.
 async fn exercised(world: &World) -> Result<()> {
-    let sql = "SELECT (SELECT count(*) FROM chaos.fence WHERE part > 0), (SELECT count(*) FROM chaos.child_gone),
+    let sql =
+        "SELECT (SELECT count(*) FROM chaos.fence WHERE part > 0), (SELECT count(*) FROM chaos.child_gone),
         (SELECT count(*) FROM public.by_workers_kept)";
     let row = world.rows(sql, &[]).await?.pop().ok_or("a row")?;
     let counts: [i64; 3] = [row.get(0), row.get(1), row.get(2)];

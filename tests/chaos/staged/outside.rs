@@ -100,7 +100,9 @@ pub async fn in_the_middle(server: &Server, mishap: Mishap) -> Result<String> {
         Mishap::Terminated => world.execute(terminate).await?,
         Mishap::Frozen => fleet.members[0].process.signal(Signal::SIGSTOP),
     }
-    fleet.join(&world, 1, |setup| outside.known_to(crate::process::Setup { lease: Some(LEASE), ..setup })).await?;
+    fleet
+        .join(&world, 1, |setup| outside.known_to(crate::process::Setup { lease: Some(LEASE), ..setup }))
+        .await?;
     all_done(&world, SOON).await?;
     fleet.heal()?;
     fleet.drain(SOON).await?;
@@ -137,7 +139,13 @@ pub async fn by_hand(server: &Server, rude: Rude) -> Result<String> {
         outside.sink.relent();
         two_attempts(&world, outside.sink.port, (!control).then_some(rude)).await?;
         let verdict = verdict(&world, &outside, Vec::new()).await?;
-        let broken = if rude == Rude::Silent { "I8" } else if rude == Rude::Beside { "I7" } else { "I6" };
+        let broken = if rude == Rude::Silent {
+            "I8"
+        } else if rude == Rude::Beside {
+            "I7"
+        } else {
+            "I6"
+        };
         let found = verdict.violations.iter().find(|violation| violation.invariant == broken);
         match (control, found) {
             (true, _) => drop(clean(&verdict).map_err(|error| format!("with good manners: {error}"))?),
@@ -161,7 +169,8 @@ async fn two_attempts(world: &World, port: u16, rude: Option<Rude>) -> Result<()
     let (first_key, first_token) = (key(&first, "call"), token(&first));
     let open = if rude == Some(Rude::Beside) {
         let (key, token) = (first_key.clone(), first_token.clone());
-        let hanging = tokio::spawn(async move { sink::call(port, "call/first-hangs", &key, &token).await.is_ok() });
+        let hanging =
+            tokio::spawn(async move { sink::call(port, "call/first-hangs", &key, &token).await.is_ok() });
         tokio::time::sleep(Duration::from_millis(200)).await;
         Some(hanging)
     } else {

@@ -43,13 +43,16 @@ pub async fn nowhere(server: &Server) -> Result<String> {
         if tokio::time::Instant::now() > deadline {
             let left = "SELECT string_agg(concat_ws(' ', name, sexton.why(name)), E'\\n') FROM sexton.job j
                 WHERE (SELECT count(*) FROM sexton.run r WHERE r.job_id = j.id) < 2";
-            return Err(format!("not all was tried: {:?}", world.get::<Option<String>>(left, &[]).await?).into());
+            return Err(
+                format!("not all was tried: {:?}", world.get::<Option<String>>(left, &[]).await?).into()
+            );
         }
         canary::look_now(&world).await?;
         looks += 1;
     }
     fleet.drain(SOON).await?;
-    let quoted: i64 = world.get("SELECT count(*) FROM sexton.run WHERE report::text LIKE '%[secret]%'", &[]).await?;
+    let quoted: i64 =
+        world.get("SELECT count(*) FROM sexton.run WHERE report::text LIKE '%[secret]%'", &[]).await?;
     if quoted == 0 {
         return Err("no answer quoted a secret: this showed nothing".into());
     }
@@ -66,5 +69,7 @@ pub async fn nowhere(server: &Server) -> Result<String> {
         return Err("a secret that was planted in a log was not found".into());
     }
     let count = outside::CANARIES.len() + 2;
-    Ok(format!("{count} secrets, {quoted} answers that quoted one, {looks} looks at processes and sessions; planted ones are found"))
+    Ok(format!(
+        "{count} secrets, {quoted} answers that quoted one, {looks} looks at processes and sessions; planted ones are found"
+    ))
 }
