@@ -223,7 +223,7 @@ mod tests {
 
     fn problem(params: serde_json::Value) -> Option<String> {
         let mut registry = Registry::new();
-        registry.add(Purge);
+        registry.add(Purge::default());
         registry.get("purge").expect("it was added").check(&params).err().map(|error| error.to_string())
     }
 
@@ -351,7 +351,8 @@ mod tests {
         let described: Vec<String> = TABLE.iter().map(|param| row("", param)).collect();
         #[cfg(feature = "http")]
         let described: Vec<String> = {
-            let of_calls = super::super::BEFORE_DELETE.iter().map(|param| row("before_delete.", param));
+            let of_calls =
+                crate::kinds::purge::BEFORE_DELETE.iter().map(|param| row("before_delete.", param));
             described.into_iter().chain(of_calls).collect()
         };
         assert_eq!(documented, described);

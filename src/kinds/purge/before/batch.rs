@@ -14,7 +14,8 @@ use uuid::Uuid;
 
 use super::{
     caller::{Caller, Failure, Outcome},
-    rows::{Calls, Row, Waiting},
+    calls::{Calls, Waiting},
+    rows::Row,
     told::Told,
 };
 use crate::{
@@ -65,6 +66,25 @@ impl<'a> Before<'a> {
             force: context.options().force == Some(true),
             told: Told::default(),
         }
+    }
+
+    /// Forgets rows that somebody else deleted, or that need not go any more.
+    pub async fn tidy(
+        &self,
+        context: &mut RunContext,
+        scope: &Scope,
+        cutoff: Option<&Cutoff>,
+        here: &impl Serialize,
+    ) -> Result<(), Stop> {
+        let sql = self.calls.settled_otherwise(scope, cutoff, &self.job);
+        let found = context.query(&sql.text, &sql.values).await?;
+        if found.is_empty() {
+            return Ok(());
+        }
+        let done: Vec<String> = found.iter().map(|row| row.get(0)).collect();
+        let mut transaction = context.begin().await?;
+        transaction.query(statements::NOTE_DEFERRED, &[&self.run, &json!([]), &done]).await?;
+        transaction.commit(0, here).await
     }
 
     fn now(&self) -> Timestamp {

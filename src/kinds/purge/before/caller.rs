@@ -13,10 +13,7 @@ use std::{
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio::{sync::Semaphore, time::Instant};
 
-use super::{
-    rows::{Calls, Row},
-    template::NoUrl,
-};
+use super::{calls::Calls, rows::Row, template::NoUrl};
 use crate::{
     error::{Error, Result},
     outside::http::{Answer, Auth, Call, Class, Client, Target},

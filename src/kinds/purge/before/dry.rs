@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::rows::{Calls, Waiting};
+use super::calls::{Calls, Waiting};
 use crate::{
     kind::{RunContext, Stop},
     kinds::purge::{cursor::Cutoff, statement::Scope},
