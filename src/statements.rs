@@ -108,6 +108,7 @@ statements! {
     PURGE_PLAN_CACHED = "purge_plan_cached";
     PURGE_PLANNER = "purge_planner";
     PURGE_PLANNER_FAMILY = "purge_planner_family";
+    PURGE_PLANS_KEPT = "purge_plans_kept";
     PURGE_PRESSURE = "purge_pressure";
     PURGE_PRIMARY_KEY = "purge_primary_key";
     PURGE_REFERENCES = "purge_references";

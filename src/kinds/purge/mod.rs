@@ -236,7 +236,7 @@ async fn real_run(
     #[cfg(not(feature = "http"))]
     let batch = params.batch;
     let pace = Pace::new(params.pacing, unit, batch);
-    context.query(statements::PURGE_PLANNER, &[]).await?;
+    choose::keep_planner(context, scope).await?;
     // A batch that a crash undoes is met again by the next run, which stands where the undone one began.
     context.commits(Commits::Relaxed);
     let pressure = Pressure::new(params, facts.oid);
