@@ -55,6 +55,8 @@ statements! {
     HOLD_DEFINITIONS = "hold_definitions";
     HOLDS = "holds";
     HORIZON = "horizon";
+    IMPORT_AGE = "import_age";
+    IMPORT_PG_CRON = "import_pg_cron";
     INSTALLATION = "installation";
     JOB = "job";
     JOB_FOR_RUN = "job_for_run";

@@ -44,8 +44,7 @@ impl Figures {
         for (fault, count) in &round.injected {
             *self.injected.entry(*fault).or_default() += count;
         }
-        self.verbs.took.extend(&round.verbs.took);
-        self.verbs.empty.extend(&round.verbs.empty);
+        self.verbs.add(&round.verbs);
         self.drains.extend(&round.drains);
         self.played += round.took;
     }
@@ -86,7 +85,7 @@ fn markdown(args: &Args, tally: &Tally, figures: &Figures) -> Result<String> {
         ("regular occurrences run", occurrences),
         ("takeovers of lost runs", takeovers),
         ("calls and programs that receivers noted", calls),
-        ("verbs of operators accepted", figures.verbs.took.len()),
+        ("verbs of operators accepted", figures.verbs.count()),
         ("faults injected", figures.injected.values().sum()),
         ("mutants caught", figures.mutants),
         ("**violations**", figures.violations),
@@ -141,13 +140,14 @@ fn verbs(text: &mut String, verbs: &Verbs) -> Result<()> {
         let (p50, p99) = (quantile(times, 0.5), quantile(times, 0.99));
         writeln!(text, "| {what}, p50 / p99 | {p50:.1?} / {p99:.1?} |")
     };
-    let all: Vec<Duration> = verbs.took.iter().map(|(_, took)| *took).collect();
-    row("verbs", &all)?;
-    row("an empty statement on the same sessions", &verbs.empty)?;
-    let names: std::collections::BTreeSet<&str> = verbs.took.iter().map(|(name, _)| *name).collect();
+    let times = |verbs: &[(&str, Duration)]| verbs.iter().map(|(_, took)| *took).collect::<Vec<_>>();
+    row("verbs on a session that has given one before", &times(&verbs.later))?;
+    row("verbs that are the first of a session", &times(&verbs.first))?;
+    row("an empty statement just before each", &verbs.empty)?;
+    let names: std::collections::BTreeSet<&str> = verbs.later.iter().map(|(name, _)| *name).collect();
     for name in names {
-        let of_name = verbs.took.iter().filter(|(other, _)| *other == name);
-        row(&format!("verb `{name}`"), &of_name.map(|(_, took)| *took).collect::<Vec<_>>())?;
+        let of_name: Vec<_> = verbs.later.iter().filter(|(other, _)| *other == name).copied().collect();
+        row(&format!("`{name}`, not the first"), &times(&of_name))?;
     }
     Ok(())
 }

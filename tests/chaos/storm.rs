@@ -11,15 +11,34 @@ use std::{
 };
 
 use tokio::task::JoinHandle;
+use tokio_postgres::Client;
 
 use crate::world::{Result, World};
 
-/// How long each accepted verb took, by its name, and an empty statement on the same session just before it.
+/// How long accepted verbs took, and an empty statement on the same session just before each.
 #[derive(Clone, Debug, Default)]
 pub struct Verbs {
-    pub took: Vec<(&'static str, Duration)>,
+    /// The first of a session, for which the server reads its catalogs and compiles the functions.
+    pub first: Vec<(&'static str, Duration)>,
+    /// The others.
+    pub later: Vec<(&'static str, Duration)>,
     pub empty: Vec<Duration>,
 }
+
+impl Verbs {
+    pub fn count(&self) -> usize {
+        self.first.len() + self.later.len()
+    }
+
+    pub fn add(&mut self, other: &Verbs) {
+        self.first.extend(&other.first);
+        self.later.extend(&other.later);
+        self.empty.extend(&other.empty);
+    }
+}
+
+/// Verbs that are given by one session.
+const VERBS_A_SESSION: usize = 10;
 
 /// A storm that goes on until it is told to stop.
 pub struct Storm {
@@ -34,13 +53,18 @@ impl Storm {
         let told = stop.clone();
         let task = tokio::spawn(async move {
             let mut rng = fastrand::Rng::with_seed(seed);
-            let mut verbs = Verbs::default();
+            let (mut verbs, mut kept) = (Verbs::default(), None);
             while !told.load(Ordering::Relaxed) {
                 tokio::time::sleep(Duration::from_millis(rng.u64(30..150))).await;
                 let (name, sql) = verb(&mut rng, &jobs);
-                let Ok(Ok(session)) = tokio::time::timeout(Duration::from_secs(5), world.session()).await
-                else {
-                    continue;
+                let (session, given) = match kept.take() {
+                    Some((session, given)) if !Client::is_closed(&session) && given < VERBS_A_SESSION => {
+                        (session, given)
+                    }
+                    _ => match tokio::time::timeout(Duration::from_secs(5), world.session()).await {
+                        Ok(Ok(session)) => (session, 0),
+                        _ => continue,
+                    },
                 };
                 let began = Instant::now();
                 if session.batch_execute("SELECT").await.is_err() {
@@ -49,9 +73,14 @@ impl Storm {
                 let (empty, began) = (began.elapsed(), Instant::now());
                 // Refusals are answers too: nothing to cancel, paused, being run already.
                 if session.batch_execute(&sql).await.is_ok() {
-                    verbs.took.push((name, began.elapsed()));
+                    let verbs_so_far = if given == 0 { &mut verbs.first } else { &mut verbs.later };
+                    verbs_so_far.push((name, began.elapsed()));
                     verbs.empty.push(empty);
+                } else {
+                    // What was refused half way leaves its transaction.
+                    let _ = session.batch_execute("ROLLBACK").await;
                 }
+                kept = Some((session, given + 1));
             }
             verbs
         });

@@ -136,8 +136,14 @@ pub(super) async fn these(
         }
     }
     if replica.is_interrupted() {
-        // What ran is given back as it stops.
-        replica.stop().await?;
+        // What ran is given back as it stops; it may have been an earlier occurrence, of a replica that died.
+        for id in replica.stop().await? {
+            let run = operator.run(id).await?;
+            if waiting.iter().any(|wanted| wanted.job == run.job) {
+                waiting.retain(|wanted| wanted.job != run.job);
+                done.runs.push(run);
+            }
+        }
         for wanted in waiting {
             wanted.settle(&operator, &mut done).await?;
         }

@@ -313,8 +313,10 @@ fn strike_out(text: String, hidden: &[Secret]) -> String {
 
 /// What the client library reports, with what helps. Its texts hold those of their causes, so the causes are left out.
 fn failed(storage: &Place, what: &str, error: &(dyn std::error::Error + 'static)) -> Error {
-    let text = strike_out(error.to_string(), &storage.hidden);
+    // Judged before secrets are struck out of it: a short one may be part of any word.
+    let text = error.to_string();
     let denied = ["403 Forbidden", "401 Unauthorized"].iter().any(|status| text.contains(status));
+    let text = strike_out(text, &storage.hidden);
     let remedy = match error.downcast_ref::<object_store::Error>() {
         _ if denied => {
             "check the storage's access_key_id and secret_access_key, and what they may do in the bucket"

@@ -47,6 +47,8 @@ enum Scene {
     TransactionPooler,
     SessionPooler,
     OldReplica,
+    OtherSchemas,
+    TwoBuilds,
     TwentyAtOnce,
     Calls,
     MidCall(outside::Mishap),
@@ -80,6 +82,8 @@ pub const ALL: &[Stage] = &[
     stage("F23", "PgBouncer in transaction mode is refused", Scene::TransactionPooler),
     stage("F23", "PgBouncer in session mode is safe", Scene::SessionPooler),
     stage("F27", "an older replica leaves alone what it does not know", Scene::OldReplica),
+    stage("F27", "an older schema is refused, a newer one worked with", Scene::OtherSchemas),
+    stage("F27", "replicas of two builds replace each other", Scene::TwoBuilds),
     stage("F28", "twenty replicas migrate and start at once", Scene::TwentyAtOnce),
     stage("F30", "replicas are killed while they call and start, and the receiver fails", Scene::Calls),
     stage(
@@ -114,6 +118,8 @@ impl Stage {
             Scene::TransactionPooler => poolers::transaction_mode(server).await,
             Scene::SessionPooler => poolers::session_mode(server).await,
             Scene::OldReplica => starts::old_replica(server).await,
+            Scene::OtherSchemas => starts::other_schemas(server).await,
+            Scene::TwoBuilds => starts::two_builds(server).await,
             Scene::TwentyAtOnce => starts::twenty_at_once(server).await,
             Scene::Calls => outside::killed(server).await,
             Scene::MidCall(mishap) => outside::in_the_middle(server, *mishap).await,
@@ -127,6 +133,8 @@ fn lacking<T>(what: impl Into<String>) -> Result<T> {
     Err(Lacking(what.into()).into())
 }
 
+/// Which program `sexton` a replica is, if not that of this build.
+pub const BUILD: &str = "CHAOS_SEXTON";
 const SOON: Duration = Duration::from_secs(30);
 /// A lease short enough not to make a stage long.
 const LEASE: Duration = Duration::from_millis(2500);
