@@ -12,6 +12,8 @@
 mod age;
 mod archive;
 mod ahead;
+#[cfg(feature = "http")]
+mod before;
 mod budget;
 mod care;
 mod check;
@@ -56,6 +58,8 @@ use serde_json::{Value, json};
 pub use crate::kind::interval::{Limit, Retention};
 pub use age::AgeUnit;
 pub use archive::Archive;
+#[cfg(feature = "http")]
+pub use before::{BeforeDelete, TABLE as BEFORE_DELETE};
 pub use children::{Child, ChildTable, Columns};
 pub use hold::{Listed, Protect};
 pub use keep::KeepLast;
@@ -81,12 +85,23 @@ use self::{
 };
 use crate::{
     kind::{Commits, Description, Kind, Mode, Nature, ParamError, Report, RunContext, Stop, Stopped},
+    outside::Outside,
     statements,
 };
 
 /// Deletes the rows of a table whose time is over. See `docs/kinds/purge.md`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Purge;
+#[derive(Clone, Debug, Default)]
+pub struct Purge {
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only calls need it"))]
+    outside: Outside,
+}
+
+impl Purge {
+    /// Calls, where a job wants that, by what the replica knows locally.
+    pub fn new(outside: Outside) -> Self {
+        Purge { outside }
+    }
+}
 
 impl Kind for Purge {
     type Params = Params;
@@ -114,6 +129,11 @@ impl Kind for Purge {
         params.check()
     }
 
+    #[cfg(feature = "http")]
+    fn needs(&self, params: &Params) -> Vec<crate::kind::Need> {
+        params.before_delete.as_ref().map(BeforeDelete::needs).unwrap_or_default()
+    }
+
     async fn run(&self, context: &mut RunContext, params: Params) -> Result<Report, Stop> {
         if context.options().range.is_some() {
             return Err(Stop::refused(
@@ -131,10 +151,23 @@ impl Kind for Purge {
         preflight::family(&facts, &family, archive.as_ref())?;
         let scope = target::scope(context, &params, &facts, &family).await?;
         let keys = target::all_foreign_keys(context, &facts, &family).await?;
-        let meant = Meant { facts, family, archive, scope, keys };
+        #[cfg(feature = "http")]
+        let calls = match &params.before_delete {
+            Some(before) => Some(before::Calls::read(context, before, &facts, &scope).await?),
+            None => None,
+        };
+        let meant = Meant {
+            facts,
+            family,
+            archive,
+            scope,
+            keys,
+            #[cfg(feature = "http")]
+            calls,
+        };
         match context.mode() {
             Mode::Dry => dry_run(context, &params, &meant).await,
-            Mode::Real => real_run(context, &params, &meant).await,
+            Mode::Real => real_run(context, &params, &meant, &self.outside).await,
         }
     }
 }
@@ -146,6 +179,8 @@ struct Meant {
     archive: Option<archive::Into>,
     scope: Scope,
     keys: Vec<ForeignKey>,
+    #[cfg(feature = "http")]
+    calls: Option<before::Calls>,
 }
 
 impl Meant {
@@ -159,8 +194,14 @@ impl Meant {
     }
 }
 
-async fn real_run(context: &mut RunContext, params: &Params, meant: &Meant) -> Result<Report, Stop> {
-    let Meant { facts, family, archive, scope, keys } = meant;
+async fn real_run(
+    context: &mut RunContext,
+    params: &Params,
+    meant: &Meant,
+    #[cfg_attr(not(feature = "http"), expect(unused_variables, reason = "only calls need it"))]
+    outside: &Outside,
+) -> Result<Report, Stop> {
+    let Meant { facts, family, archive, scope, keys, .. } = meant;
     let since = tokio::time::Instant::now();
     preflight::foreign_keys(facts, keys, family, params)?;
     let done = rows_done_before(context).await?;
@@ -190,7 +231,11 @@ async fn real_run(context: &mut RunContext, params: &Params, meant: &Meant) -> R
     before.warnings.extend(whole.as_ref().and_then(Whole::warning));
     let rows = guard::table_rows(context, scope).await?;
     let unit = choose::unit(context, facts, cursor.at, rows).await?;
-    let pace = Pace::new(params.pacing, unit, params.batch);
+    #[cfg(feature = "http")]
+    let batch = params.batch.or(meant.calls.as_ref().map(|_| before::RANGE));
+    #[cfg(not(feature = "http"))]
+    let batch = params.batch;
+    let pace = Pace::new(params.pacing, unit, batch);
     choose::keep_planner(context, scope).await?;
     // A batch that a crash undoes is met again by the next run, which stands where the undone one began.
     context.commits(Commits::Relaxed);
@@ -200,6 +245,14 @@ async fn real_run(context: &mut RunContext, params: &Params, meant: &Meant) -> R
     walk.removal = Removal::new(family, archive.as_ref(), scope);
     if let Some(removal) = &walk.removal {
         removal.prepare(context).await?;
+    }
+    #[cfg(feature = "http")]
+    if let Some(calls) = &meant.calls {
+        // One state of the local file for the whole run.
+        let client = outside.http().map_err(before::refused)?;
+        let before = before::Before::new(context, calls, client);
+        before.tidy(context, scope, walk.cursor.cutoff.as_ref(), &walk.cursor).await?;
+        walk.before = Some(before);
     }
     before.started = tokio::time::Instant::now();
     let ended = workers::run(&mut walk, context, params, facts).await;
@@ -242,7 +295,7 @@ async fn begin(
 }
 
 async fn dry_run(context: &mut RunContext, params: &Params, meant: &Meant) -> Result<Report, Stop> {
-    let Meant { facts, family, archive, scope, keys } = meant;
+    let Meant { facts, family, archive, scope, keys, .. } = meant;
     let cutoff = cutoff(context, params, scope).await?;
     let mut problems = Vec::new();
     note(preflight::foreign_keys(facts, keys, family, params), &mut problems)?;
@@ -285,6 +338,13 @@ async fn dry_run(context: &mut RunContext, params: &Params, meant: &Meant) -> Re
     }
     let children = (!children.is_empty()).then_some(children);
     let archive = archive.as_ref().map(|archive| archive.table.to_string());
+    #[cfg(feature = "http")]
+    let calls = match &meant.calls {
+        Some(calls) => before::dry(context, calls, scope, cutoff.as_ref()).await?,
+        None => Value::Null,
+    };
+    #[cfg(not(feature = "http"))]
+    let calls = Value::Null;
     let history = History::read(context).await?;
     let life = Lifetime::of(context, params, cutoff.as_ref(), &history);
     let limit_rows = Budget::new(params, context.options(), 0, context.now())?.left(0);
@@ -295,6 +355,7 @@ async fn dry_run(context: &mut RunContext, params: &Params, meant: &Meant) -> Re
         whole,
         children,
         archive,
+        calls,
         extent,
         history,
         life,
