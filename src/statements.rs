@@ -93,6 +93,7 @@ statements! {
     PURGE_CHILDREN = "purge_children";
     PURGE_CUTOFF = "purge_cutoff";
     PURGE_DETACHED = "purge_detached";
+    PURGE_DONE = "purge_done";
     PURGE_DONE_BEFORE = "purge_done_before";
     PURGE_FLUSH = "purge_flush";
     PURGE_FOREIGN_KEYS = "purge_foreign_keys";
@@ -106,13 +107,16 @@ statements! {
     PURGE_PLAN_CACHED = "purge_plan_cached";
     PURGE_PLANNER = "purge_planner";
     PURGE_PLANNER_FAMILY = "purge_planner_family";
+    PURGE_PLANNER_RESET = "purge_planner_reset";
     PURGE_PRESSURE = "purge_pressure";
     PURGE_REFERENCES = "purge_references";
     PURGE_SAME_NAMES = "purge_same_names";
     PURGE_SCHEMA = "purge_schema";
     PURGE_SIZE = "purge_size";
     PURGE_TARGET = "purge_target";
+    PURGE_TARGETS = "purge_targets";
     PURGE_TRIGGERS = "purge_triggers";
+    PURGE_TURN = "purge_turn";
     PURGE_VACUUM_COST = "purge_vacuum_cost";
     PURGE_WAL = "purge_wal";
     RAISE_ALARMS = "raise_alarms";

@@ -21,8 +21,11 @@ impl Params {
     /// The first parameter that is wrong.
     pub fn check(&self) -> Result<(), ParamError> {
         let wrong = |path: &str, message: &str| Err(ParamError::new(path, message));
+        if let Some(targets) = &self.targets {
+            return self.check_targets(targets);
+        }
         if self.table.trim().is_empty() {
-            return wrong("table", "is empty");
+            return wrong("table", "is missing; name the table, or several `targets`");
         }
         if let Some((name, age)) = self.age()
             && age.trim().is_empty()
@@ -38,7 +41,7 @@ impl Params {
         if self.batch.is_some_and(|rows| !(1..=1_000_000).contains(&rows)) {
             return wrong("batch", "must be from 1 to 1000000 rows");
         }
-        match self.pacing {
+        match self.pace() {
             Pacing::RowsPerSecond(0) => return wrong("pacing", "rows_per_second must be at least 1"),
             Pacing::DutyCycle(share) if !(share > 0.0 && share <= 1.0) => {
                 return wrong("pacing", "duty_cycle must be above 0 and at most 1, such as 0.25");
@@ -222,7 +225,7 @@ mod tests {
             ("time_limit", json!("soon"), "params.time_limit"),
             ("where", json!(" "), "params.where: is empty"),
             ("where", json!("a = 'x"), "params.where"),
-            ("pacing", json!("fast"), "params.pacing"),
+            ("pacing", json!("fast"), "params.pace()"),
             ("keep_for", json!(3), "keep_for"),
             ("keep_last", json!({"rows": 0, "per": ["a"]}), "params.keep_last: rows"),
             ("keep_last", json!({"rows": 1, "per": []}), "params.keep_last: per"),
@@ -235,8 +238,8 @@ mod tests {
             ("expires", json!("until"), "params.retention: is for `by`"),
             ("grace", json!("0 days"), "params.grace"),
             ("unit", json!("minutes"), "params.unit"),
-            ("pacing", json!({"duty_cycle": 1.5}), "params.pacing: duty_cycle"),
-            ("pacing", json!({"rows_per_second": 0}), "params.pacing: rows_per_second"),
+            ("pacing", json!({"duty_cycle": 1.5}), "params.pace(): duty_cycle"),
+            ("pacing", json!({"rows_per_second": 0}), "params.pace(): rows_per_second"),
             ("window", json!("22:00-22:00"), "params.window"),
             ("archive_schema", json!("old"), "params.archive_schema: needs walk"),
             ("workers", json!(0), "params.workers: must be from 1 to 16"),

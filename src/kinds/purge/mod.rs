@@ -10,8 +10,9 @@
 //! from the run's now, once, and committed with the cursor before the first row goes.
 
 mod age;
-mod archive;
 mod ahead;
+mod among;
+mod archive;
 mod budget;
 mod care;
 mod check;
@@ -41,8 +42,11 @@ mod remove;
 mod report;
 mod sample;
 mod statement;
+mod summary;
 mod target;
+mod targets;
 mod text;
+mod turns;
 mod walk;
 mod walk_detach;
 mod walk_heap;
@@ -64,9 +68,11 @@ pub use params::{CutoffFrom, Detach, OnReferenced, Pacing, Params, Straddling, V
 pub use window::Window;
 
 use self::{
+    among::Among,
     budget::Budget,
     cursor::{Cursor, Cutoff, Place},
     family::Family,
+    guard::Approval,
     history::History,
     lifetime::Lifetime,
     moment::Moment,
@@ -121,21 +127,47 @@ impl Kind for Purge {
                 "narrow it by `where` and an input",
             ));
         }
-        let facts = Facts::read(context, &params).await?;
-        preflight::table(context.job(), &facts)?;
-        let family = family::read(context, &params, &facts).await?;
-        let archive = match &params.archive {
-            Some(archive) => Some(archive::read(context, archive, &facts, "archive").await?),
-            None => None,
-        };
-        preflight::family(&facts, &family, archive.as_ref())?;
-        let scope = target::scope(context, &params, &facts, &family).await?;
-        let keys = target::all_foreign_keys(context, &facts, &family).await?;
-        let meant = Meant { facts, family, archive, scope, keys };
-        match context.mode() {
-            Mode::Dry => dry_run(context, &params, &meant).await,
-            Mode::Real => real_run(context, &params, &meant).await,
+        if let Some(targets) = params.each_target() {
+            return turns::run(context, &params, &targets).await;
         }
+        let done = rows_done_before(context).await?;
+        let budget = Budget::new(&params, context.options(), done, context.now())?;
+        let mut turn = Turn {
+            table: context.target().map(|(name, oid)| (name.to_owned(), oid)),
+            number: None,
+            approval: Approval { rows: context.approved_rows(), alone: true },
+            budget,
+            done,
+            cursor: context.cursor::<Cursor>()?,
+            among: None,
+        };
+        one(context, &params, &mut turn).await
+    }
+}
+
+/// What a purge of one table knows of the job around it.
+struct Turn {
+    /// The table's name and oid, if it was found when the job was saved.
+    table: Option<(String, u32)>,
+    /// Which of several targets it is.
+    number: Option<usize>,
+    /// What an operator approved, or what is left of it.
+    approval: Approval,
+    budget: Budget,
+    /// Rows of the table that earlier attempts deleted.
+    done: u64,
+    /// Where an earlier attempt left off.
+    cursor: Option<Cursor>,
+    /// How the job stands with all its targets.
+    among: Option<Among>,
+}
+
+/// The purge of one table.
+async fn one(context: &mut RunContext, params: &Params, turn: &mut Turn) -> Result<Report, Stop> {
+    let meant = Meant::read(context, params, turn.table.clone()).await?;
+    match context.mode() {
+        Mode::Dry => dry_run(context, params, &meant, turn).await,
+        Mode::Real => real_run(context, params, &meant, turn).await,
     }
 }
 
@@ -149,6 +181,24 @@ struct Meant {
 }
 
 impl Meant {
+    async fn read(
+        context: &mut RunContext,
+        params: &Params,
+        table: Option<(String, u32)>,
+    ) -> Result<Self, Stop> {
+        let facts = Facts::read(context, params, table).await?;
+        preflight::table(context.job(), &facts)?;
+        let family = family::read(context, params, &facts).await?;
+        let archive = match &params.archive {
+            Some(archive) => Some(archive::read(context, archive, &facts, "archive").await?),
+            None => None,
+        };
+        preflight::family(&facts, &family, archive.as_ref())?;
+        let scope = target::scope(context, params, &facts, &family).await?;
+        let keys = target::all_foreign_keys(context, &facts, &family).await?;
+        Ok(Meant { facts, family, archive, scope, keys })
+    }
+
     async fn warnings(&self, context: &mut RunContext) -> Result<Vec<String>, Stop> {
         preflight::warnings(context, &self.facts, &self.keys, &self.family, self.archive.as_ref()).await
     }
@@ -159,12 +209,16 @@ impl Meant {
     }
 }
 
-async fn real_run(context: &mut RunContext, params: &Params, meant: &Meant) -> Result<Report, Stop> {
+async fn real_run(
+    context: &mut RunContext,
+    params: &Params,
+    meant: &Meant,
+    turn: &mut Turn,
+) -> Result<Report, Stop> {
     let Meant { facts, family, archive, scope, keys } = meant;
     let since = tokio::time::Instant::now();
     preflight::foreign_keys(facts, keys, family, params)?;
-    let done = rows_done_before(context).await?;
-    let mut budget = Budget::new(params, context.options(), done, context.now())?;
+    let mut budget = turn.budget.clone();
     if budget.spent(0) == Some(Stopped::WindowClosed) {
         return Ok(report::of_closed_window(params, context.now()));
     }
@@ -172,14 +226,15 @@ async fn real_run(context: &mut RunContext, params: &Params, meant: &Meant) -> R
         since,
         started: since,
         sizes: Sizes::read(context, facts.oid).await?,
-        done,
+        done: turn.done,
         wal: report::wal(context).await?,
         warnings: meant.warnings(context).await?,
         approved: None,
+        target: turn.number,
     };
-    let cursor = match context.cursor::<Cursor>()? {
-        Some(cursor) => cursor,
-        None => begin(context, params, facts, scope, keys, &mut before).await?,
+    let cursor = match turn.cursor.take() {
+        Some(cursor) => Cursor { among: turn.among.clone(), ..cursor },
+        None => begin(context, params, meant, turn, &mut before).await?,
     };
     let whole = match cursor.at {
         Place::Partition(_) => {
@@ -190,7 +245,7 @@ async fn real_run(context: &mut RunContext, params: &Params, meant: &Meant) -> R
     before.warnings.extend(whole.as_ref().and_then(Whole::warning));
     let rows = guard::table_rows(context, scope).await?;
     let unit = choose::unit(context, facts, cursor.at, rows).await?;
-    let pace = Pace::new(params.pacing, unit, params.batch);
+    let pace = Pace::new(params.pace(), unit, params.batch);
     context.query(statements::PURGE_PLANNER, &[]).await?;
     // A batch that a crash undoes is met again by the next run, which stands where the undone one began.
     context.commits(Commits::Relaxed);
@@ -214,16 +269,19 @@ async fn real_run(context: &mut RunContext, params: &Params, meant: &Meant) -> R
 async fn begin(
     context: &mut RunContext,
     params: &Params,
-    facts: &Facts,
-    scope: &Scope,
-    keys: &[ForeignKey],
+    Meant { facts, scope, keys, .. }: &Meant,
+    turn: &mut Turn,
     before: &mut Before,
 ) -> Result<Cursor, Stop> {
     sample::look(context, scope).await?;
     let cutoff = cutoff(context, params, scope).await?;
-    let verdict = guard::judge(context, params, scope, facts, cutoff.as_ref()).await?.enforce()?;
+    let table = (scope, facts);
+    let verdict = guard::judge(context, params, table, cutoff.as_ref(), turn.approval).await?.enforce()?;
     before.approved = verdict.approved;
     let eligible = verdict.eligible;
+    if let (Some(among), Some(_)) = (&mut turn.among, verdict.approved) {
+        among.use_approval(eligible.rows);
+    }
     let chosen = choose::choose(context, params, scope, facts, keys, cutoff.as_ref(), eligible).await?;
     let cursor = Cursor {
         cutoff,
@@ -236,18 +294,24 @@ async fn begin(
         detaching: None,
         eligible: eligible.rows,
         counted: eligible.counted,
+        among: turn.among.clone(),
     };
     context.checkpoint(&cursor).await?;
     Ok(cursor)
 }
 
-async fn dry_run(context: &mut RunContext, params: &Params, meant: &Meant) -> Result<Report, Stop> {
+async fn dry_run(
+    context: &mut RunContext,
+    params: &Params,
+    meant: &Meant,
+    turn: &Turn,
+) -> Result<Report, Stop> {
     let Meant { facts, family, archive, scope, keys } = meant;
     let cutoff = cutoff(context, params, scope).await?;
     let mut problems = Vec::new();
     note(preflight::foreign_keys(facts, keys, family, params), &mut problems)?;
     note(sample::look(context, scope).await, &mut problems)?;
-    let verdict = guard::judge(context, params, scope, facts, cutoff.as_ref()).await?;
+    let verdict = guard::judge(context, params, (scope, facts), cutoff.as_ref(), turn.approval).await?;
     let kept = match scope.keeps_some() {
         false => 0,
         true => guard::count_with_kept(context, scope, cutoff.as_ref())
@@ -285,9 +349,9 @@ async fn dry_run(context: &mut RunContext, params: &Params, meant: &Meant) -> Re
     }
     let children = (!children.is_empty()).then_some(children);
     let archive = archive.as_ref().map(|archive| archive.table.to_string());
-    let history = History::read(context).await?;
+    let history = History::read(context, turn.number).await?;
     let life = Lifetime::of(context, params, cutoff.as_ref(), &history);
-    let limit_rows = Budget::new(params, context.options(), 0, context.now())?.left(0);
+    let limit_rows = turn.budget.left(0);
     let found = Found {
         cutoff,
         verdict,
