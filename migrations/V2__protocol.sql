@@ -35,13 +35,6 @@ BEGIN
     NEW.revision := 1;
   END IF;
 
-  IF TG_OP = 'INSERT' OR NEW.notices IS DISTINCT FROM OLD.notices THEN
-    IF sexton.notices_fault(NEW.notices) IS NOT NULL THEN
-      RAISE EXCEPTION 'job %: notices: %', NEW.name, sexton.notices_fault(NEW.notices) USING ERRCODE = 'SX006',
-        HINT = 'Write [{"on": ["failed"], "to": "mail:ops@example.org"}]; docs/notices.md lists events and channels.';
-    END IF;
-  END IF;
-
   IF defined THEN
     IF TG_OP = 'UPDATE' THEN
       NEW.revision := OLD.revision + 1;
@@ -403,11 +396,11 @@ COMMENT ON VIEW sexton.orphan IS
 -- ---------------------------------------------------------------------------------------------------------
 
 CREATE FUNCTION sexton.claim(
-  p_job bigint, p_version bigint, p_run uuid, p_replica uuid, p_holder text, p_program text,
+  p_job bigint, p_version bigint, p_revision bigint, p_run uuid, p_replica uuid, p_holder text, p_program text,
   p_destructive boolean, p_outside boolean,
   OUT result text, OUT reason text, OUT version bigint, OUT epoch bigint, OUT occurrence timestamptz, OUT attempt int,
   OUT revision bigint, OUT mode text, OUT parts jsonb, OUT approved_rows bigint, OUT claimed_at timestamptz,
-  OUT worker_lock_id int, OUT resources jsonb)
+  OUT worker_lock_id int, OUT resources jsonb, OUT run_options jsonb, OUT run_inputs jsonb)
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   m sexton.meta;
@@ -435,6 +428,9 @@ BEGIN
 
   IF j.id IS NULL OR j.version <> p_version THEN
     reason := 'another was first';
+    RETURN;
+  ELSIF j.revision <> p_revision THEN
+    reason := 'it was edited meanwhile';   -- the replica would work by params that it read before the edit
     RETURN;
   ELSIF j.state = 'idle' AND (j.due_at IS NULL OR j.due_at > clock_timestamp()) THEN
     reason := 'not due';
@@ -523,9 +519,11 @@ BEGIN
   claimed_at := clock_timestamp();
   worker_lock_id := j.worker_lock_id;
   resources := held;
+  run_options := j.run_options;
+  run_inputs := j.run_inputs;
   SELECT jsonb_object_agg(p.part, p.cursor) INTO parts FROM sexton.run_part p WHERE p.run_id = p_run;
 END $$;
-COMMENT ON FUNCTION sexton.claim(bigint, bigint, uuid, uuid, text, text, boolean, boolean) IS
+COMMENT ON FUNCTION sexton.claim(bigint, bigint, bigint, uuid, uuid, text, text, boolean, boolean) IS
   'Takes a due or orphaned job. The caller''s session already holds its advisory lock. result: won; settled (an orphan was put in order, and nothing started); lost, with the reason.';
 
 -- ---------------------------------------------------------------------------------------------------------

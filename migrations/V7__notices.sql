@@ -157,6 +157,23 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION sexton.notices_fault(jsonb) IS 'What is wrong with a job''s notices; NULL: nothing.';
 
+-- By the owner's rights: whoever may write a job needs none on the functions that judge it.
+CREATE FUNCTION sexton.notices_guard() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  fault text := sexton.notices_fault(NEW.notices);
+BEGIN
+  IF fault IS NOT NULL THEN
+    RAISE EXCEPTION 'job %: notices: %', NEW.name, fault USING ERRCODE = 'SX006',
+      HINT = 'Write [{"on": ["failed"], "to": "mail:ops@example.org"}]; docs/notices.md lists events and channels.';
+  END IF;
+  RETURN NEW;
+END $$;
+COMMENT ON FUNCTION sexton.notices_guard() IS 'Refuses notices of a job that nobody could send.';
+CREATE TRIGGER notices BEFORE INSERT OR UPDATE OF notices ON sexton.job
+  FOR EACH ROW EXECUTE FUNCTION sexton.notices_guard();
+COMMENT ON TRIGGER notices ON sexton.job IS 'See sexton.notices_guard().';
+
 CREATE FUNCTION sexton.subscribe(channel text, events text[] DEFAULT '{failed,refused,recovered,overdue,paused_itself,lock_held_by_stranger}',
   jobs text DEFAULT '*') RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

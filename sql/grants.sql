@@ -23,7 +23,7 @@ BEGIN
   END LOOP;
   IF to_regrole('sexton_runner') IS NOT NULL THEN
     GRANT EXECUTE ON FUNCTION
-      sexton.claim(bigint, bigint, uuid, uuid, text, text, boolean, boolean),
+      sexton.claim(bigint, bigint, bigint, uuid, uuid, text, text, boolean, boolean),
       sexton.fence(bigint, bigint, uuid, int, bigint, bigint, jsonb),
       sexton.split(bigint, bigint, uuid, jsonb), sexton.join_run(bigint, bigint, uuid),
       sexton.finish(bigint, bigint, uuid, text, text, jsonb, bigint, interval, text, text, timestamptz, timestamptz, bigint, timestamptz),

@@ -26,7 +26,7 @@ SELECT f.need, f.turn, j.id, j.name, j.kind, j.params, j.lock_id, j.version, j.r
        j.schedule, j.time_zone, j.missed, extract(epoch FROM j.max_lateness)::float8 AS max_lateness,
        extract(epoch FROM j.jitter)::float8 AS jitter, extract(epoch FROM j.timeout)::float8 AS timeout,
        j.planned, j.plan_from, j.last_scheduled_at, j.occurrence, j.origin, j.attempt, j.priority,
-       j.search_path, j.target_name, j.target_oid, j.run_options, j.run_inputs, j.inputs, j.run_as,
+       j.search_path, j.target_name, j.target_oid, j.run_options, j.inputs, j.run_as,
        j.armed_revision IS NOT DISTINCT FROM j.revision AS armed
   FROM found f JOIN sexton.job j ON j.id = f.id
  WHERE j.database IS NULL

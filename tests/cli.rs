@@ -504,9 +504,11 @@ async fn a_replica_runs_rereads_its_file_and_drains() {
     database.until("SELECT NOT bool_or(alive) FROM sexton.replicas").await;
 }
 
-/// Functions that other functions and views are made of.
+/// Functions that other functions and views are made of, or statements that are put together.
 const HELPERS: &[&str] = &[
     "actor",
+    "note_changes",
+    "note_owner",
     "wake",
     "lock_holder",
     "stop_reason",

@@ -25,10 +25,11 @@ use crate::{
     kind::watch::Watch,
     protocol::{
         connect::Connector,
-        fence::{Batch, Commits, FencedTransaction, Held},
+        fence::{Batch, Commits, Held},
         resource::{Taken, Wanted},
         run::{Mode, Stop},
         schedule::Schedule,
+        transaction::FencedTransaction,
         watch::Watcher,
     },
 };

@@ -31,6 +31,7 @@ pub use unfenced::{LockWait, Unfenced};
 pub use watch::Watch;
 pub use workers::{PartWork, Worked};
 
-pub use crate::protocol::fence::{Batch, Commits, FencedTransaction, Undone};
+pub use crate::protocol::fence::{Batch, Commits, Undone};
 pub use crate::protocol::resource::Wanted;
 pub use crate::protocol::run::{Mode, Stop, StopReason};
+pub use crate::protocol::transaction::FencedTransaction;

@@ -30,6 +30,7 @@ pub(crate) struct Candidate {
     pub(crate) job_name: String,
     pub(crate) lock_id: i32,
     pub(crate) version: i64,
+    pub(crate) revision: i64,
     pub(crate) search_path: Option<String>,
     pub(crate) target_name: Option<String>,
     pub(crate) target_oid: Option<u32>,
@@ -71,6 +72,10 @@ pub(crate) struct Claim {
     pub(crate) install_id: Uuid,
     pub(crate) target_name: Option<String>,
     pub(crate) target_oid: Option<u32>,
+    /// The options of this occurrence.
+    pub(crate) options: Value,
+    /// The inputs of this occurrence.
+    pub(crate) inputs: Value,
     /// Batches that this run knows to be committed; kept when it ends.
     pub(crate) batches: i64,
     pub(super) workers: Terms,
@@ -82,6 +87,8 @@ impl Claim {
         Claim {
             job_name: self.job_name.clone(),
             target_name: self.target_name.clone(),
+            options: self.options.clone(),
+            inputs: self.inputs.clone(),
             workers: self.workers.clone(),
             ..*self
         }
@@ -130,6 +137,7 @@ pub(crate) async fn claim(
             &[
                 &candidate.job_id,
                 &candidate.version,
+                &candidate.revision,
                 &run_id,
                 &claimant.replica_id,
                 &claimant.holder,
@@ -167,6 +175,8 @@ pub(crate) async fn claim(
         install_id: claimant.install_id,
         target_name: candidate.target_name.clone(),
         target_oid: candidate.target_oid,
+        options: row.get("run_options"),
+        inputs: row.get("run_inputs"),
         batches: 0,
         workers: terms,
     };

@@ -184,7 +184,7 @@ impl Control {
         let ScheduleColumns { text, time_zone, .. } = &job.schedule;
         let params: [&(dyn ToSql + Sync); 8] = [
             &job.candidate.job_id,
-            &job.revision,
+            &job.candidate.revision,
             text,
             time_zone,
             &next.scheduled_at,
@@ -206,7 +206,7 @@ impl Control {
 
     /// Notes that a revision is valid.
     pub(crate) async fn accept(&self, job: &Job) -> Result<()> {
-        let params: [&(dyn ToSql + Sync); 3] = [&job.candidate.job_id, &job.revision, &job.needs];
+        let params: [&(dyn ToSql + Sync); 3] = [&job.candidate.job_id, &job.candidate.revision, &job.needs];
         self.session.client.query_one(statements::ACCEPT, &params).await?;
         Ok(())
     }
@@ -215,7 +215,7 @@ impl Control {
     pub(crate) async fn reject(&self, job: &Job, reason: &str) -> Result<()> {
         let ScheduleColumns { text, time_zone, .. } = &job.schedule;
         let params: [&(dyn ToSql + Sync); 5] =
-            [&job.candidate.job_id, &job.revision, text, time_zone, &reason];
+            [&job.candidate.job_id, &job.candidate.revision, text, time_zone, &reason];
         self.session.client.query_one(statements::REJECT, &params).await?;
         Ok(())
     }

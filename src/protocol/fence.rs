@@ -14,7 +14,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use serde::Serialize;
 use serde_json::Value;
 use tokio_postgres::{
     Row, Statement,
@@ -27,6 +26,7 @@ use super::{
     resource::Wanted,
     run::{Stop, StopReason},
     session::{RunSession, STATEMENT_TIMEOUT},
+    transaction::FencedTransaction,
     worker::{CancelOnDrop, Part},
 };
 use crate::{
@@ -79,7 +79,7 @@ pub enum Undone {
 /// A claim, and the session that holds its lock and does its work.
 pub(crate) struct Held {
     claim: Claim,
-    session: RunSession,
+    pub(super) session: RunSession,
     /// The part of the run that batches are of.
     pub(super) part: i32,
     pub(super) cursor: Option<Value>,
@@ -291,7 +291,7 @@ impl Held {
 
     /// Sends the fence and the COMMIT in one flight, with no client between the two. The inner error is the fence's:
     /// the transaction is then rolled back.
-    async fn fence_and_commit(
+    pub(super) async fn fence_and_commit(
         &mut self,
         rows: u64,
         cursor: Value,
@@ -361,7 +361,7 @@ impl Held {
         }
     }
 
-    async fn settle_abandoned(&mut self) -> Result<(), Stop> {
+    pub(super) async fn settle_abandoned(&mut self) -> Result<(), Stop> {
         match self.state {
             Transaction::None => Ok(()),
             Transaction::Abandoned => {
@@ -385,66 +385,6 @@ pub(crate) enum SessionState {
     Fit,
     /// It must be closed: a transaction on it may still be open.
     InDoubt,
-}
-
-/// A batch of several statements; dropped without [`FencedTransaction::commit`], it is taken back.
-pub struct FencedTransaction<'a> {
-    held: &'a mut Held,
-}
-
-impl FencedTransaction<'_> {
-    /// Executes a statement; returns the number of rows affected.
-    ///
-    /// # Errors
-    /// Whatever the database reports. The transaction is then as good as dropped.
-    ///
-    /// # Cancel safety
-    /// As [`crate::kind::RunContext::query`].
-    pub async fn execute(&mut self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<u64, Stop> {
-        let statement = self.held.session.prepare(sql, &[]).await?;
-        Ok(self.held.session.client().execute(&statement, params).await?)
-    }
-
-    /// Executes a statement; returns its rows.
-    ///
-    /// # Errors
-    /// As [`FencedTransaction::execute`].
-    ///
-    /// # Cancel safety
-    /// As [`FencedTransaction::execute`].
-    pub async fn query(&mut self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Stop> {
-        let statement = self.held.session.prepare(sql, &[]).await?;
-        Ok(self.held.session.client().query(&statement, params).await?)
-    }
-
-    /// Takes it back now, locks included. A transaction that is merely dropped keeps its locks until the run does
-    /// something else.
-    ///
-    /// # Errors
-    /// If the session is lost.
-    ///
-    /// # Cancel safety
-    /// As [`crate::kind::RunContext::query`].
-    pub async fn roll_back(self) -> Result<(), Stop> {
-        self.held.settle_abandoned().await
-    }
-
-    /// Commits the transaction together with `cursor` as the new position and `rows` as its number of rows, or takes
-    /// it back.
-    ///
-    /// # Errors
-    /// [`Stop::Fenced`] if the run no longer holds its job: nothing was written.
-    ///
-    /// # Cancel safety
-    /// Dropping the future leaves it open whether the batch committed: the run is over on this replica.
-    pub async fn commit(self, rows: u64, cursor: &impl Serialize) -> Result<(), Stop> {
-        let cursor = serde_json::to_value(cursor).map_err(|cause| {
-            Stop::Failed(
-                Error::new(ErrorKind::Invalid, "the cursor cannot be stored as JSON").caused_by(cause),
-            )
-        })?;
-        Ok(self.held.fence_and_commit(rows, cursor).await??)
-    }
 }
 
 /// The effect and its fence as one statement. The count is an argument of the fence, so the fence comes last.

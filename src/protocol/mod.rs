@@ -62,6 +62,7 @@ pub mod control;
 pub mod session;
 pub mod claim;
 pub mod fence;
+pub mod transaction;
 pub mod run;
 pub mod finish;
 pub mod resource;

@@ -112,12 +112,12 @@ async fn run(shared: &Shared, job: &Job, held: Held, kind: &Registered) -> Optio
 }
 
 fn prepare(shared: &Shared, job: &Job, held: Held) -> (RunContext, Result<(), Stop>) {
-    let options = serde_json::from_value::<Options>(job.run_options.clone());
+    let options = serde_json::from_value::<Options>(held.claim().options.clone());
     let refusal = options
         .as_ref()
         .err()
         .map(|error| Stop::refused(format!("options: {error}"), "run it again without"));
-    let inputs = job.run_inputs.as_object().cloned().unwrap_or_default().into_iter().collect();
+    let inputs = held.claim().inputs.as_object().cloned().unwrap_or_default().into_iter().collect();
     let declared = job.inputs.as_object().cloned().unwrap_or_default();
     let now = shared.now.unwrap_or(held.claim().claimed_at);
     let seed = Seed::new(held.claim().install_id, &job.candidate.job_name);

@@ -63,9 +63,10 @@ impl Hand {
         destructive: bool,
     ) -> Result<Hand> {
         let client = world.session().await?;
-        let sql = "SELECT j.id, j.lock_id, m.lock_class FROM sexton.job j, sexton.meta m WHERE j.name = $1";
+        let sql = "SELECT j.id, j.lock_id, m.lock_class, j.revision FROM sexton.job j, sexton.meta m WHERE j.name = $1";
         let row = client.query_one(sql, &[&job]).await?;
         let (id, lock, class): (i64, i32, i32) = (row.get(0), row.get(1), row.get(2));
+        let revision: i64 = row.get(3);
         let try_lock = match manners {
             Manners::Locked => statement("try_lock").to_owned(),
             Manners::SharedLock => {
@@ -80,7 +81,7 @@ impl Hand {
         let row = client
             .query_one(
                 statement("claim"),
-                &[&id, &version, &run, &Uuid::nil(), &"by hand", &"chaos", &destructive, &false],
+                &[&id, &version, &revision, &run, &Uuid::nil(), &"by hand", &"chaos", &destructive, &false],
             )
             .await?;
         if row.get::<_, &str>("result") != "won" {

@@ -54,6 +54,22 @@ async fn a_claim_without_the_lock_is_refused() {
     assert_eq!(db.job::<String>("job", "state").await, "idle");
 }
 
+/// An edit bumps no version. The replica read the params before it, and would record the revision after it.
+#[tokio::test]
+async fn a_job_that_was_edited_after_the_scan_is_not_won_by_its_old_params() {
+    let db = Db::new().await;
+    db.due("job").await;
+    let (id, version): (i64, i64) = (db.job("job", "id").await, db.job("job", "version").await);
+    let scanned: i64 = db.job("job", "revision").await;
+    db.execute("UPDATE sexton.job SET params = params || '{\"steps\": 7}' WHERE name = 'job'").await;
+    db.execute("UPDATE sexton.job SET validated_revision = revision WHERE name = 'job'").await;
+    assert_eq!(db.job::<i64>("job", "version").await, version, "so the version alone tells nothing");
+    let claim = |revision| Hand::claim_read(&db, id, version, revision);
+    let stale = claim(scanned).await;
+    assert_eq!((stale.result.as_str(), stale.reason.as_str()), ("lost", "it was edited meanwhile"));
+    assert_eq!(claim(scanned + 1).await.result, "won");
+}
+
 #[tokio::test]
 async fn a_stranger_with_the_key_blocks_and_is_named() {
     let db = Db::new().await;

@@ -20,7 +20,7 @@ async fn says(client: &Client, sql: &str) -> Result<String, Error> {
 }
 
 const CLAIM: &str =
-    "SELECT sexton.claim(1, 0, gen_random_uuid(), gen_random_uuid(), '', '', false, false)::text";
+    "SELECT sexton.claim(1, 0, 1, gen_random_uuid(), gen_random_uuid(), '', '', false, false)::text";
 
 #[tokio::test]
 async fn a_runner_moves_jobs_by_the_functions_alone() {

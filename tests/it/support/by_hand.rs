@@ -67,13 +67,33 @@ impl Hand {
 
     /// `sexton.claim` alone, on a session that may or may not hold the lock.
     pub async fn claim_at(client: Client, id: i64, version: i64, nature: Nature) -> Result<Answer, Error> {
+        let revision = "SELECT revision FROM sexton.job WHERE id = $1";
+        let revision = client.query_one(revision, &[&id]).await?.get(0);
+        Self::claim_by(client, id, version, revision, nature).await
+    }
+
+    /// With the lock, by what was read of the job at some time.
+    pub async fn claim_read(db: &Db, id: i64, version: i64, revision: i64) -> Answer {
+        let client = db.session().await;
+        let lock = "SELECT pg_try_advisory_lock(m.lock_class, j.lock_id) FROM sexton.job j, sexton.meta m WHERE j.id = $1";
+        assert!(client.query_one(lock, &[&id]).await.unwrap().get::<_, bool>(0), "its lock is held");
+        Self::claim_by(client, id, version, revision, Nature::Database).await.unwrap()
+    }
+
+    async fn claim_by(
+        client: Client,
+        id: i64,
+        version: i64,
+        revision: i64,
+        nature: Nature,
+    ) -> Result<Answer, Error> {
         let run = Uuid::now_v7();
         let destructive = nature == Nature::Destructive;
         let outside = nature == Nature::Outside;
         let row = client
             .query_one(
                 statement("claim"),
-                &[&id, &version, &run, &Uuid::nil(), &"by hand", &"test", &destructive, &outside],
+                &[&id, &version, &revision, &run, &Uuid::nil(), &"by hand", &"test", &destructive, &outside],
             )
             .await?;
         let result: String = row.get("result");
