@@ -223,6 +223,8 @@ async fn a_target_that_is_gone_or_held_is_its_own_affair() {
     let world = World::new(TABLES).await;
     world.job(targets(&["a", "b", "c"])).await;
     world.0.execute("SELECT sexton.hold('b', 'tenant = 1', 'court'); DROP TABLE a").await;
+    let holds = world.0.client.query(include_str!("../../sql/holds.sql"), &[&"j"]).await.unwrap();
+    assert_eq!(holds.len(), 1, "show lists it");
     let ran = world.run().await;
     assert_eq!(lines(&ran), ["a refused 0", "b succeeded 45", "c succeeded 90"], "{:?}", ran.error);
     assert_eq!(detail(&ran, "/targets/1/holds/0/reason"), "court");
@@ -254,6 +256,28 @@ async fn the_editor_needs_the_rights_on_every_target_and_a_run_holds_every_table
                        = to_jsonb(ARRAY['table:' || least('a'::regclass::oid::int, 'b'::regclass::oid::int), 'table:' || greatest('a'::regclass::oid::int, 'b'::regclass::oid::int)])
                     FROM sexton.job j WHERE name = 'j'";
     assert!(world.0.get::<bool>(wanted, &[]).await);
+    let seen = world.0.client.query(include_str!("../../sql/check_targets.sql"), &[]).await.unwrap();
+    let seen: Vec<(String, bool)> =
+        seen.iter().map(|row| (row.get("target"), row.get("may_purge"))).collect();
+    assert_eq!(seen, [("public.a".to_owned(), true), ("public.b".to_owned(), true)], "doctor looks at each");
     let none: bool = world.0.get("SELECT sexton.wanted(j, 'dry') = '[]' FROM sexton.job j", &[]).await;
     assert!(none);
+}
+
+#[tokio::test]
+async fn an_input_narrows_every_target_and_one_offs_know_them() {
+    let world = World::new(TABLES).await;
+    let tenants = |table: &str| json!({"table": table, "where": "tenant = :tenant", "max_fraction": 1});
+    let params = json!({"targets": [tenants("a"), tenants("b"), target("c")]});
+    world.unarmed_job(params, json!({"tenant": "int"})).await;
+    world.0.verb("arm", "j").await;
+    let ran = world.occurrence().inputs(json!({"tenant": 1})).run().await.unwrap();
+    assert_eq!(lines(&ran), ["a succeeded 50", "b succeeded 50", "c succeeded 90"], "{:?}", ran.error);
+    assert_eq!(world.number("SELECT count(*) FROM a WHERE tenant = 0").await, 50);
+    world.0.execute("SELECT sexton.submit('j', '{\"tenant\": 0}')").await;
+    let same: bool = world
+        .0
+        .get("SELECT o.targets = p.targets AND jsonb_array_length(o.targets) = 3 FROM sexton.job o JOIN sexton.job p ON p.id = o.parent_id", &[])
+        .await;
+    assert!(same);
 }

@@ -21,6 +21,7 @@ mod choose;
 mod counts;
 mod cursor;
 mod described;
+mod dry;
 mod family;
 mod guard;
 mod history;
@@ -55,8 +56,6 @@ mod walk_partition;
 mod window;
 mod workers;
 
-use serde_json::{Value, json};
-
 pub use crate::kind::interval::{Limit, Retention};
 pub use age::AgeUnit;
 pub use archive::Archive;
@@ -73,13 +72,10 @@ use self::{
     cursor::{Cursor, Cutoff, Place},
     family::Family,
     guard::Approval,
-    history::History,
-    lifetime::Lifetime,
-    moment::Moment,
     pace::Pace,
     pressure::Pressure,
     remove::Removal,
-    report::{Before, Found, Sizes},
+    report::{Before, Sizes},
     statement::Scope,
     target::{Facts, ForeignKey},
     walk::Walk,
@@ -166,7 +162,7 @@ struct Turn {
 async fn one(context: &mut RunContext, params: &Params, turn: &mut Turn) -> Result<Report, Stop> {
     let meant = Meant::read(context, params, turn.table.clone()).await?;
     match context.mode() {
-        Mode::Dry => dry_run(context, params, &meant, turn).await,
+        Mode::Dry => dry::run(context, params, &meant, turn).await,
         Mode::Real => real_run(context, params, &meant, turn).await,
     }
 }
@@ -300,106 +296,12 @@ async fn begin(
     Ok(cursor)
 }
 
-async fn dry_run(
-    context: &mut RunContext,
-    params: &Params,
-    meant: &Meant,
-    turn: &Turn,
-) -> Result<Report, Stop> {
-    let Meant { facts, family, archive, scope, keys } = meant;
-    let cutoff = cutoff(context, params, scope).await?;
-    let mut problems = Vec::new();
-    note(preflight::foreign_keys(facts, keys, family, params), &mut problems)?;
-    note(sample::look(context, scope).await, &mut problems)?;
-    let verdict = guard::judge(context, params, (scope, facts), cutoff.as_ref(), turn.approval).await?;
-    let kept = match scope.keeps_some() {
-        false => 0,
-        true => guard::count_with_kept(context, scope, cutoff.as_ref())
-            .await?
-            .saturating_sub(verdict.eligible.rows),
-    };
-    let eligible = verdict.eligible;
-    let chosen = choose::choose(context, params, scope, facts, keys, cutoff.as_ref(), eligible).await;
-    let chosen = note(chosen, &mut problems)?;
-    let whole = match chosen.as_ref().map(|chosen| chosen.at) {
-        Some(Place::Partition(_)) => {
-            Some(Whole::read(context, params, scope, facts, keys, cutoff.as_ref()).await?)
-        }
-        _ => None,
-    };
-    let mut missing: Vec<String> =
-        preflight::unindexed(keys, family).into_iter().map(|(_, remedy)| remedy).collect();
-    if let Some(chosen) = &chosen {
-        missing.extend(choose::missing_index(context, scope, facts, chosen.at, eligible).await?);
-    }
-    let walk = chosen.map(|chosen| (chosen.at.walk(), chosen.why));
-    let extent = extent(context, scope, cutoff.as_ref()).await?;
-    let mut warnings = meant.warnings(context).await?;
-    warnings.extend(whole.as_ref().and_then(Whole::warning));
-    let whole = match whole {
-        Some(whole) => whole.listed(context).await?,
-        None => Value::Null,
-    };
-    let mut children = Vec::new();
-    for table in family.tables() {
-        let sql = family.count(scope, cutoff.as_ref(), table.facts.oid());
-        let rows = guard::number(&context.query(&sql.text, &sql.values).await?);
-        let archive = table.archive.as_ref().map(|archive| archive.table.as_str());
-        children.push(json!({"table": table.facts.name(), "eligible": rows, "archive": archive}));
-    }
-    let children = (!children.is_empty()).then_some(children);
-    let archive = archive.as_ref().map(|archive| archive.table.to_string());
-    let history = History::read(context, turn.number).await?;
-    let life = Lifetime::of(context, params, cutoff.as_ref(), &history);
-    let limit_rows = turn.budget.left(0);
-    let found = Found {
-        cutoff,
-        verdict,
-        walk,
-        whole,
-        children,
-        archive,
-        extent,
-        history,
-        life,
-        limit_rows,
-        kept,
-        problems,
-        missing,
-        warnings,
-    };
-    Ok(report::of_dry_run(params, scope, context.now(), found))
-}
-
 async fn cutoff(context: &mut RunContext, params: &Params, scope: &Scope) -> Result<Option<Cutoff>, Stop> {
     let Some(age) = &scope.age else { return Ok(None) };
     let cutoff = preflight::cutoff(context, params, age.ty).await?;
     match params.keep_min {
         Some(rows) => keep::at_least(context, scope, rows, cutoff).await.map(Some),
         None => Ok(Some(cutoff)),
-    }
-}
-
-/// The oldest and the youngest age that would go.
-async fn extent(
-    context: &mut RunContext,
-    scope: &Scope,
-    cutoff: Option<&Cutoff>,
-) -> Result<Option<(Option<Moment>, Option<Moment>)>, Stop> {
-    let Some(sql) = scope.extent(cutoff) else { return Ok(None) };
-    let rows = context.query(&sql.text, &sql.values).await?;
-    Ok(rows.first().map(|row| (row.get(0), row.get(1))))
-}
-
-/// In a dry run, what a run would refuse is noted instead.
-fn note<T>(result: Result<T, Stop>, problems: &mut Vec<(String, Option<String>)>) -> Result<Option<T>, Stop> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(Stop::Refused { reason, remedy, .. }) => {
-            problems.push((reason, remedy));
-            Ok(None)
-        }
-        Err(stop) => Err(stop),
     }
 }
 
