@@ -53,7 +53,13 @@ BEGIN
         USING ERRCODE = '42501', HINT = 'A job has no more rights than its editor.';
     END IF;
     IF NEW.params ? 'table' AND NEW.database IS NULL THEN
-      target := pg_catalog.to_regclass(NEW.params ->> 'table');
+      BEGIN
+        target := pg_catalog.to_regclass(NEW.params ->> 'table');
+      EXCEPTION WHEN invalid_name OR syntax_error THEN
+        -- Before PostgreSQL 16; later ones say NULL.
+        RAISE EXCEPTION 'job %: params.table: "%" is no table name', NEW.name, NEW.params ->> 'table'
+          USING ERRCODE = '42P01', HINT = 'Write it as SQL does, odd names in double quotes: app."odd name".';
+      END;
       IF target IS NULL THEN
         RAISE EXCEPTION 'job %: params.table: table "%" does not exist', NEW.name, NEW.params ->> 'table'
           USING ERRCODE = '42P01', HINT = 'Create it first, or name its schema as well: schema.table.';

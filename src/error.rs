@@ -161,7 +161,11 @@ impl From<tokio_postgres::Error> for Error {
             }
             None => error.to_string(),
         };
-        let remedy = error.as_db_error().and_then(|db| db.hint()).map(str::to_owned);
+        let remedy = error.as_db_error().and_then(|db| db.hint()).map(str::to_owned).or_else(|| {
+            let remedy = "connect to the primary, if this is a standby: with several hosts, \
+                target_session_attrs=read-write finds it";
+            (kind == ErrorKind::Unsuitable).then(|| remedy.to_owned())
+        });
         Error(Box::new(Inner { kind, subject: None, message, remedy, source: Some(Box::new(error)) }))
     }
 }

@@ -55,6 +55,8 @@ statements! {
     HOLD_DEFINITIONS = "hold_definitions";
     HOLDS = "holds";
     HORIZON = "horizon";
+    IMPORT_AGE = "import_age";
+    IMPORT_PG_CRON = "import_pg_cron";
     INSTALLATION = "installation";
     JOB = "job";
     JOB_FOR_RUN = "job_for_run";
@@ -108,6 +110,7 @@ statements! {
     PURGE_PLANNER = "purge_planner";
     PURGE_PLANNER_FAMILY = "purge_planner_family";
     PURGE_PLANNER_RESET = "purge_planner_reset";
+    PURGE_PLANS_KEPT = "purge_plans_kept";
     PURGE_PRESSURE = "purge_pressure";
     PURGE_REFERENCES = "purge_references";
     PURGE_SAME_NAMES = "purge_same_names";

@@ -145,7 +145,7 @@ fn older(candidate: &Candidate) -> String {
 }
 
 /// A job's name from a table's: safe in URLs, and not given before.
-fn free_name(table: &str, taken: &mut BTreeSet<String>) -> String {
+pub(super) fn free_name(table: &str, taken: &mut BTreeSet<String>) -> String {
     let words = table.split(|c: char| !c.is_ascii_alphanumeric()).filter(|word| !word.is_empty());
     let mut base = words.collect::<Vec<_>>().join("-").to_lowercase();
     base.truncate(90);
@@ -161,7 +161,7 @@ fn free_name(table: &str, taken: &mut BTreeSet<String>) -> String {
     name
 }
 
-fn quote(text: &str) -> String {
+pub(super) fn quote(text: &str) -> String {
     toml::Value::String(text.replace("${", "$${")).to_string()
 }
 

@@ -21,6 +21,8 @@ pub mod notice;
 #[cfg(feature = "cli")]
 pub mod init;
 #[cfg(feature = "cli")]
+pub mod import;
+#[cfg(feature = "cli")]
 pub mod restore;
 #[cfg(feature = "cli")]
 pub mod cli;

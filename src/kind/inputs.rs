@@ -63,8 +63,12 @@ pub fn cut(text: &str) -> Result<Vec<Piece>, String> {
     Ok(pieces)
 }
 
-/// The length of the literal, quoted name or comment that starts here, if one does.
-fn quoted(rest: &str, previous: Option<char>) -> Result<Option<usize>, String> {
+/// The length of the literal, quoted name or comment that `rest` begins with, if it does; `previous` is the character in
+/// front of it.
+///
+/// # Errors
+/// That it is not closed, for people.
+pub fn quoted(rest: &str, previous: Option<char>) -> Result<Option<usize>, String> {
     let in_word = previous.is_some_and(|c| c.is_alphanumeric() || c == '_' || c == '$');
     let length = match rest.as_bytes() {
         [b'\'', ..] => closed(rest, '\'', false),

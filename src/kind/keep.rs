@@ -2,7 +2,8 @@
 //!
 //! The server ends a session that says nothing for 15 s, and with it the run. What is easy to get wrong: the work must
 //! stop before another replica can have the job, so what counts is when the last question that was answered well was
-//! asked, not when its answer came; and the work goes on while a question is open.
+//! asked, not when its answer came; and the work goes on while a question is open. A session that the server ends, or a
+//! reset, frees the lock at once, so that is not left to the next question.
 
 use std::{future::Future, time::Duration};
 
@@ -81,6 +82,8 @@ impl RunContext {
                 biased;
                 () = drain.cancelled() => return Err(Stop::Drained),
                 done = &mut work => return Ok(done),
+                // With the session goes the lock: another replica may have the job at once.
+                () = self.held.closed() => return Err(Stop::Lost(ended())),
                 () = tokio::time::sleep_until(good + PING_EVERY) => {}
             }
             let (asked, trusted_until) = (Instant::now(), good + PING_TIMEOUT);
@@ -118,6 +121,10 @@ impl RunContext {
             Err(_) => Err(Stop::Lost(silent())),
         }
     }
+}
+
+fn ended() -> Error {
+    Error::new(ErrorKind::Unreachable, "the run session has ended")
 }
 
 fn silent() -> Error {

@@ -320,6 +320,11 @@ impl Held {
         Ok(Ok(()))
     }
 
+    /// Waits until the connection has ended; see [`RunSession::closed`].
+    pub(crate) async fn closed(&mut self) {
+        self.session.closed().await;
+    }
+
     pub(crate) async fn ping(&mut self) -> Result<(), Stop> {
         let (job, version, run) = (self.claim.job_id, self.claim.version, self.claim.run_id);
         let rows = self.query(statements::PING, &[&job, &version, &run]).await?;

@@ -75,8 +75,8 @@ pub(crate) struct RunSession {
     client: Client,
     canceler: Canceler,
     statements: BTreeMap<String, Statement>,
-    // Kept, for the connection's task stops when nobody listens no more; its content does not matter here.
-    _messages: tokio::sync::mpsc::UnboundedReceiver<tokio_postgres::AsyncMessage>,
+    // The connection's task stops when nobody listens any more, and ends this when it does; its content does not matter.
+    messages: tokio::sync::mpsc::UnboundedReceiver<tokio_postgres::AsyncMessage>,
 }
 
 impl RunSession {
@@ -94,7 +94,7 @@ impl RunSession {
             .first()
             .ok_or_else(|| Error::new(ErrorKind::Unsuitable, "the session does not tell its settings"))?;
         verify(&wanted, row)?;
-        Ok(RunSession { client, canceler, statements: BTreeMap::new(), _messages: messages })
+        Ok(RunSession { client, canceler, statements: BTreeMap::new(), messages })
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -107,6 +107,14 @@ impl RunSession {
 
     pub(crate) fn is_closed(&self) -> bool {
         self.client.is_closed()
+    }
+
+    /// Waits until the connection has ended: by the server's word, or a reset. Silence is not noticed.
+    ///
+    /// # Cancel safety
+    /// Safe.
+    pub(crate) async fn closed(&mut self) {
+        while self.messages.recv().await.is_some() {}
     }
 
     /// The statement prepared on this session, once.

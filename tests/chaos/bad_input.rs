@@ -4,13 +4,16 @@
 //! Cases are mutations of a corpus of good ones: cut, doubled, swapped, with odd characters put in. A seed gives the same
 //! cases again.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::LazyLock,
+};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use sexton::{
     Registry,
-    edge::conninfo::ConnInfo,
+    edge::{config::local, conninfo::ConnInfo},
     protocol::schedule::{Missed, Schedule, Seed},
 };
 
@@ -22,6 +25,8 @@ pub struct Reader {
     corpus: &'static [&'static str],
     /// Whether it was accepted; the sentence of a refusal must not be empty.
     read: fn(&str) -> std::result::Result<(), String>,
+    /// How a case is made of the corpus.
+    make: fn(&mut fastrand::Rng, &[&str]) -> String,
 }
 
 /// All of them.
@@ -46,17 +51,35 @@ pub const ALL: &[Reader] = &[
             "*/7 */5 1-31/3 JAN-DEC SUN",
         ],
         read: schedule,
+        make: mutate,
     },
-    Reader { name: "policies for missed runs", corpus: &["once", "skip", "each(10)"], read: missed },
     Reader {
-        name: "params of a purge",
+        name: "policies for missed runs",
+        corpus: &["once", "skip", "each(10)"],
+        read: missed,
+        make: mutate,
+    },
+    Reader { name: "params of every kind", corpus: &[], read: params, make: params_case },
+    Reader {
+        name: "the file sexton.toml",
         corpus: &[
-            r#"{"table": "public.events", "by": "created_at", "retention": "30 days"}"#,
-            r#"{"table": "a.b", "by": "at", "retention": 86400, "where": "x = :tenant AND NOT keep", "walk": "heap"}"#,
-            r#"{"table": "t", "by": "at", "retention": "1 month", "cutoff": "midnight", "time_zone": "Europe/Paris", "max_fraction": 0.2}"#,
-            r#"{"table": "t", "by": "at", "retention": "1 day", "time_limit": "10m", "limit_rows": 1000, "batch": 50, "pacing": "full"}"#,
+            "app = \"shop\"\ngeneration = 12\n[defaults]\ntime_zone = \"Europe/Paris\"\n[jobs.a]\nschedule = \"daily 03:00\"\narmed = true\n[jobs.a.purge]\ntable = \"t\"\nby = \"at\"\nretention = \"${RETENTION:30 days}\"\n",
+            "[jobs.b]\nresources = [\"a:{tenant}\", { name = \"b\", shared = true }]\ninputs = { tenant = \"bigint\" }\nwhen_held = \"skip\"\nmissed = \"each(3)\"\n[jobs.b.sql]\nstatement = \"SELECT 1\"\n",
+            "[jobs.\"c.d\"]\nnotices = [{ to = \"mail:ops@example.org\", on = [\"failed\"] }]\ntimeout = 30\njitter = \"10m\"\n[jobs.\"c.d\".http]\nurl = \"https://example.com/x\"\nok = [\"2xx\", 404]\n",
         ],
-        read: params,
+        read: file,
+        make: mutate,
+    },
+    Reader {
+        name: "the replica's local file",
+        corpus: &[
+            "[replica]\nslots = 8\nlog = \"info\"\ndrain_timeout = \"20s\"\n[secrets.a]\nenv = \"PATH\"\nhosts = [\"*.example.com\", \"[::1]\"]\n[http]\nhosts = [\"api.example.com\"]\nplain_http = true\n",
+            "[endpoints.e]\nurl = \"https://example.com/v1\"\nprivate_addresses = true\n[storages.s]\nurl = \"s3://bucket/prefix\"\nregion = \"r\"\n[storages.f]\nfolder = \"/tmp\"\n",
+            "[commands.c]\nargv = [\"/bin/x\", \"--t\", \"{t}\"]\nparams = { t = \"whole\" }\ngrace = \"5s\"\nmemory_mib = 64\n[mail]\nurl = \"smtps://h:465\"\nfrom = \"S <s@example.com>\"\n[databases.d]\nconninfo = \"host=x\"\n",
+            "[secrets.w]\nenv = \"PATH\"\n[webhooks.w]\nurl = \"https://example.com/h\"\nsecrets = [\"secret:w\"]\n[recipients.r]\nto = [\"a@example.com\"]\n",
+        ],
+        read: local_file,
+        make: mutate,
     },
     Reader {
         name: "connection strings",
@@ -68,6 +91,7 @@ pub const ALL: &[Reader] = &[
             "postgresql://[::1]:5432/x",
         ],
         read: conninfo,
+        make: mutate,
     },
 ];
 
@@ -88,12 +112,85 @@ fn missed(text: &str) -> std::result::Result<(), String> {
     text.parse::<Missed>().map(drop).map_err(|error| error.to_string())
 }
 
+static REGISTRY: LazyLock<Registry> = LazyLock::new(Registry::with_builtins);
+
+/// The kinds' own examples, as params.
+static EXAMPLES: LazyLock<Vec<(&'static str, Value)>> = LazyLock::new(|| {
+    let of_kind = |kind: &'static str, example: &str| {
+        let whole: Value = toml::from_str(example).unwrap_or_else(|error| panic!("{kind}: {error}"));
+        let jobs = whole["jobs"].as_object().cloned().unwrap_or_default();
+        jobs.into_iter().filter_map(move |(_, job)| job.get(kind).cloned()).map(move |params| (kind, params))
+    };
+    REGISTRY
+        .iter()
+        .flat_map(|kind| of_kind(kind.name(), kind.describe().example).collect::<Vec<_>>())
+        .collect()
+});
+
+fn params_case(rng: &mut fastrand::Rng, _: &[&str]) -> String {
+    let (kind, mut params) = EXAMPLES[rng.usize(..EXAMPLES.len())].clone();
+    for _ in 0..rng.usize(0..4) {
+        bend(rng, &mut params);
+    }
+    json!({ "kind": kind, "params": params }).to_string()
+}
+
+/// Puts something else somewhere into it.
+fn bend(rng: &mut fastrand::Rng, value: &mut Value) {
+    match value {
+        Value::Object(map) if !map.is_empty() && rng.u8(0..8) > 0 => {
+            let keys: Vec<String> = map.keys().cloned().collect();
+            let key = &keys[rng.usize(..keys.len())];
+            match rng.u8(0..8) {
+                0 => drop(map.remove(key)),
+                1 => drop(map.insert(mutate(rng, &[key]), Value::Null)),
+                _ => bend(rng, map.entry(key.clone()).or_insert(Value::Null)),
+            }
+        }
+        Value::Array(items) if !items.is_empty() && rng.u8(0..4) > 0 => {
+            let at = rng.usize(..items.len());
+            bend(rng, &mut items[at]);
+        }
+        Value::String(text) if rng.u8(0..4) > 0 => *text = mutate(rng, &[text]),
+        other => {
+            *other = match rng.u8(0..8) {
+                0 => Value::Null,
+                1 => json!(i64::MIN),
+                2 => json!(u64::MAX),
+                3 => json!(f64::from_bits(rng.u64(..))),
+                4 => json!([[other.clone()], {}]),
+                5 => json!({ "": other.clone() }),
+                6 => json!(rng.bool()),
+                _ => json!(mutate(rng, &["30 days", ":tenant", "secret:x", "a.b.c", "'; --"])),
+            }
+        }
+    }
+}
+
 fn params(text: &str) -> std::result::Result<(), String> {
-    let value: Value =
-        serde_json::from_str(text).unwrap_or_else(|_| json!({ "table": text, "by": text, "where": text }));
-    let registry = Registry::with_builtins();
-    let purge = registry.get("purge").expect("the purge is built in");
-    purge.check(&value).map_err(|error| error.to_string())
+    let case: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let kind = REGISTRY.get(case["kind"].as_str().unwrap_or_default()).expect("the kind is built in");
+    kind.check(&case["params"]).map_err(|error| error.to_string())
+}
+
+fn nothing(_: &str) -> Option<String> {
+    None
+}
+
+fn file(text: &str) -> std::result::Result<(), String> {
+    let files = [("sexton.toml".into(), text.to_owned())];
+    sexton::edge::config::parse(&files, &REGISTRY, &nothing)
+        .map(drop)
+        .map_err(|problems| problems.to_string())
+}
+
+fn local_file(text: &str) -> std::result::Result<(), String> {
+    let path = std::path::Path::new("local.toml");
+    local::parse(path, text, &|name| {
+        (name == "PATH").then(|| "c2VjcmV0LXNlY3JldC1zZWNyZXQtc2VjcmV0".to_owned())
+    })
+    .map(drop)
+    .map_err(|problems| problems.to_string())
 }
 
 fn conninfo(text: &str) -> std::result::Result<(), String> {
@@ -106,7 +203,7 @@ impl Reader {
         let mut rng = fastrand::Rng::with_seed(seed);
         let mut accepted = 0_u32;
         for _ in 0..cases {
-            let case = mutate(&mut rng, self.corpus);
+            let case = (self.make)(&mut rng, self.corpus);
             match catch_unwind(AssertUnwindSafe(|| (self.read)(&case))) {
                 Ok(Ok(())) => accepted += 1,
                 Ok(Err(sentence)) if sentence.trim().is_empty() => {
@@ -125,7 +222,7 @@ const ODD: &[char] = &[
     ':', '=',
 ];
 
-fn mutate(rng: &mut fastrand::Rng, corpus: &[&str]) -> String {
+pub fn mutate(rng: &mut fastrand::Rng, corpus: &[&str]) -> String {
     let mut text: Vec<char> = rng.choice(corpus).copied().unwrap_or_default().chars().collect();
     for _ in 0..rng.usize(0..5) {
         let at = rng.usize(..=text.len());

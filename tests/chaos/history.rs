@@ -69,6 +69,34 @@ pub struct Run {
     pub batches: Option<i64>,
     pub rows: Option<i64>,
     pub steps: Option<i64>,
+    /// The name of the replica.
+    pub holder: String,
+    pub finished: Option<i64>,
+    /// Whether its effect is a call or a program that notes what comes.
+    pub outside: bool,
+}
+
+/// A call that a receiver noted, or a program that was started.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub kind: &'static str,
+    pub job: i64,
+    pub key: String,
+    pub token: String,
+    /// When it came.
+    pub at: i64,
+    /// A call was answered well, a program came to its end.
+    pub acknowledged: bool,
+    /// The token of another one for this job that was still under way a second later.
+    pub beside: Option<String>,
+}
+
+/// A time in which a replica was frozen or cut off.
+#[derive(Clone, Debug)]
+pub struct Excuse {
+    pub replica: String,
+    pub from: i64,
+    pub until: i64,
 }
 
 /// A job as it stands at the end.
@@ -113,6 +141,9 @@ pub struct History {
     pub acknowledged: Vec<(Uuid, i32)>,
     /// Tokens handed to the outside: job, token, run.
     pub tokens: Vec<(String, String, Uuid)>,
+    /// What receivers outside noted.
+    pub calls: Vec<Call>,
+    pub excuses: Vec<Excuse>,
 }
 
 fn micros(at: Option<Timestamp>) -> Option<i64> {
@@ -211,6 +242,9 @@ impl History {
                 batches: row.get("batches"),
                 rows: row.get("rows_done"),
                 steps: row.get("steps"),
+                holder: row.get("holder"),
+                finished: micros(row.get("finished_at")),
+                outside: matches!(row.get("kind"), "http" | "command"),
             });
         }
         let sql = "SELECT *, CASE WHEN j.schedule ~ '^every [0-9]+s$' AND missed = 'once' AND NOT EXISTS

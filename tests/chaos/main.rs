@@ -3,7 +3,7 @@
 //! `cargo test --features failpoints --test chaos` plays the short version; `scripts/chaos --attempts 10000 --seeds 20` is
 //! the campaign, which writes its figures into `docs/reliability.md`. It ends with a line such as `test result: ok. 60
 //! passed; 0 failed; 2 skipped`, and by an exit code other than 0 if a promise was broken or a mutant survived. The same
-//! binary is also the replica (`chaos replica`). What is easy to get wrong: everything that is started here must end with
+//! binary is also the replica (`chaos replica`), and the program that jobs start (`chaos child`). What is easy to get wrong: everything that is started here must end with
 //! the suite, however that ends; hence no `process::exit` while anything is alive.
 
 mod args;
@@ -31,8 +31,12 @@ mod scenes;
 mod mutants;
 mod staged;
 mod canary;
+mod sink;
+mod child;
+mod outside;
 mod takeover;
 mod bad_input;
+mod answers;
 mod report;
 
 use std::process::ExitCode;
@@ -46,6 +50,9 @@ async fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1).peekable();
     if arguments.next_if_eq("replica").is_some() {
         return exit(replica::run().await.map(|()| true));
+    }
+    if arguments.next_if_eq("child").is_some() {
+        return exit(child::run(arguments).await.map(|()| true));
     }
     match Args::read(arguments) {
         Ok(args) => exit(run(&args).await),

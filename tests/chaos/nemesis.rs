@@ -16,14 +16,16 @@ use crate::{
     dice::Draw,
     faults::Fault,
     fleet::Fleet,
+    history::Excuse,
     proxy::{Line, Trap},
     world::{Result, Server, World},
 };
 
 /// What is to be taken back.
 enum Undo {
-    Thaw(usize),
-    Open(usize),
+    /// A replica, and its excuse.
+    Thaw(usize, usize),
+    Open(usize, usize),
     StartServer,
     /// Sessions that hold something: dropped.
     Release(Client),
@@ -39,12 +41,22 @@ pub struct Nemesis<'a> {
     pub fleet: Fleet,
     pub injected: Injected,
     pub drains: Vec<Duration>,
+    /// Who was frozen or cut off, and until when.
+    pub excuses: Vec<Excuse>,
     undo: Vec<(Instant, Undo)>,
 }
 
 impl<'a> Nemesis<'a> {
     pub fn new(server: &'a mut Server, world: World, fleet: Fleet) -> Self {
-        Nemesis { server, world, fleet, injected: Injected::new(), drains: Vec::new(), undo: Vec::new() }
+        let (injected, drains, excuses, undo) = Default::default();
+        Nemesis { server, world, fleet, injected, drains, excuses, undo }
+    }
+
+    /// What is done to this replica from now on excuses it until it is taken back.
+    fn excuse(&mut self, victim: usize) -> usize {
+        let (replica, from) = (self.fleet.members[victim].setup.name.clone(), now());
+        self.excuses.push(Excuse { replica, from, until: i64::MAX / 2 });
+        self.excuses.len() - 1
     }
 
     /// Waits its pause, then does it; what is over meanwhile is taken back.
@@ -84,8 +96,14 @@ impl<'a> Nemesis<'a> {
 
     async fn do_undo(&mut self, undo: Undo) -> Result<()> {
         match undo {
-            Undo::Thaw(victim) => self.fleet.members[victim].process.signal(Signal::SIGCONT),
-            Undo::Open(victim) => self.fleet.members[victim].proxy.set(Line::Open),
+            Undo::Thaw(victim, excuse) => {
+                self.fleet.members[victim].process.signal(Signal::SIGCONT);
+                self.excuses[excuse].until = now();
+            }
+            Undo::Open(victim, excuse) => {
+                self.fleet.members[victim].proxy.set(Line::Open);
+                self.excuses[excuse].until = now();
+            }
             Undo::StartServer => self.server.cluster.start_again().await?,
             Undo::Release(session) => drop(session),
         }
@@ -107,11 +125,13 @@ impl<'a> Nemesis<'a> {
             }
             Fault::Freeze => {
                 member.process.signal(Signal::SIGSTOP);
-                self.undo.push((until, Undo::Thaw(victim)));
+                let excuse = self.excuse(victim);
+                self.undo.push((until, Undo::Thaw(victim, excuse)));
             }
             Fault::LineDead | Fault::LineOneWay | Fault::LineSlow => {
                 member.proxy.set(line(draw));
-                self.undo.push((until, Undo::Open(victim)));
+                let excuse = self.excuse(victim);
+                self.undo.push((until, Undo::Open(victim, excuse)));
             }
             Fault::LineReset => member.proxy.reset(),
             Fault::AnswerCut => member.proxy.lay(Trap::Truncate),
@@ -148,7 +168,12 @@ impl<'a> Nemesis<'a> {
                 if self.server.cluster.pid().is_some() {
                     // A session that waits for another fault is no fault; it must not keep us waiting.
                     let hit = tokio::time::timeout(Duration::from_secs(5), self.hit_session(draw)).await;
-                    return Ok(hit.is_ok_and(|hit| hit.unwrap_or(false)));
+                    return match hit {
+                        Ok(Ok(hit)) => Ok(hit),
+                        // The session that asks may itself be hit by another fault; a wrong question is ours.
+                        Ok(Err(error)) if error.to_string().contains("ToSql") => Err(error),
+                        Ok(Err(_)) | Err(_) => Ok(false),
+                    };
                 }
                 return Ok(false);
             }
@@ -161,7 +186,7 @@ impl<'a> Nemesis<'a> {
         match draw.fault {
             Fault::Terminate | Fault::Cancel | Fault::KillBackend => {
                 let sessions = "SELECT pid FROM pg_stat_activity WHERE application_name LIKE 'sexton/%' AND
-                    ($2 OR application_name NOT LIKE '%/control') ORDER BY md5(pid::text || $1::text) LIMIT 1";
+                    ($2 OR application_name NOT LIKE '%/control') ORDER BY md5(pid::text || $1::bigint::text) LIMIT 1";
                 let any = draw.fault == Fault::Terminate && draw.choice.is_multiple_of(5);
                 let Some(row) = self.world.rows(sessions, &[&pick, &any]).await?.pop() else {
                     return Ok(false);
@@ -192,6 +217,10 @@ impl<'a> Nemesis<'a> {
             }
         }
     }
+}
+
+fn now() -> i64 {
+    jiff::Timestamp::now().as_microsecond()
 }
 
 fn failpoint(choice: u64) -> String {

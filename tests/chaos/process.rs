@@ -16,7 +16,7 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::{replica, world::Result};
+use crate::{replica, staged::BUILD, world::Result};
 
 /// Kills what is left of a group when its owner ends.
 pub struct Keeper {
@@ -175,7 +175,9 @@ impl Setup {
         let mut command = match self.program {
             Program::Embedded => self.embedded(diaries)?,
             Program::Sexton => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_sexton"));
+                let build = self.variables.iter().rev().find(|(name, _)| name == BUILD);
+                let program = build.map_or(env!("CARGO_BIN_EXE_sexton"), |(_, path)| path);
+                let mut command = Command::new(program);
                 command.arg("run").env("DATABASE_URL", &self.conninfo).env("SEXTON_NAME", &self.name);
                 command.env("SEXTON_SLOTS", self.slots.to_string());
                 command

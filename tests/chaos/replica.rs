@@ -4,9 +4,17 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use sexton::{Registry, protocol::session::Lease, runner::Runner};
+use sexton::{
+    Registry,
+    edge::{config::local, notice::Channels},
+    kinds::command::Commands,
+    outside::Outside,
+    protocol::session::Lease,
+    runner::Runner,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_postgres::Config;
+use tracing_subscriber::filter::{EnvFilter, LevelFilter};
 
 use crate::{steps::Steps, world::Result};
 
@@ -19,15 +27,26 @@ pub const NAME: &str = "CHAOS_NAME";
 /// `1`: the replica does not know the kind `steps`, as an older one would not.
 pub const OLD: &str = "CHAOS_OLD";
 
+/// The local file.
+pub const OUTSIDE: &str = "CHAOS_OUTSIDE";
+
 fn variable(name: &str) -> Option<String> {
     std::env::var(name).ok()
 }
 
 /// Runs until it is told to end.
 pub async fn run() -> Result<()> {
-    tracing_subscriber::fmt().with_ansi(false).with_writer(std::io::stderr).init();
+    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    let filter = filter.parse_lossy(variable("SEXTON_LOG").unwrap_or_default());
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
     let database: Config = variable(CONNINFO).ok_or("no database is named")?.parse()?;
-    let mut builder = Runner::builder(database).registry(Registry::with_builtins());
+    let outside = match variable(OUTSIDE) {
+        Some(file) => Outside::new(local::load(file.as_ref()).map_err(|error| error.to_string())?.outside),
+        None => Outside::default(),
+    };
+    let mut registry = Registry::with_builtins_and(&outside);
+    registry.add(Commands::new(outside.clone()).with_helper(env!("CARGO_BIN_EXE_sexton")));
+    let mut builder = Runner::builder(database).registry(registry).deliver(Channels::new(&outside));
     if variable(OLD).is_none() {
         builder = builder.kind(Steps::new(variable(DIARY).map(PathBuf::from)));
     }

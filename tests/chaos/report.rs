@@ -11,6 +11,7 @@ use crate::{
     machine,
     nemesis::Injected,
     round::Round,
+    storm::Verbs,
     takeover::{Loss, Times, quantile},
     tally::{Outcome, Tally},
     world::Result,
@@ -26,7 +27,7 @@ pub struct Figures {
     pub rounds: usize,
     pub violations: usize,
     pub injected: Injected,
-    pub verbs: Vec<Duration>,
+    pub verbs: Verbs,
     pub drains: Vec<Duration>,
     pub played: Duration,
     pub mutants: usize,
@@ -43,7 +44,7 @@ impl Figures {
         for (fault, count) in &round.injected {
             *self.injected.entry(*fault).or_default() += count;
         }
-        self.verbs.extend(&round.verbs);
+        self.verbs.add(&round.verbs);
         self.drains.extend(&round.drains);
         self.played += round.took;
     }
@@ -64,7 +65,7 @@ pub fn write(path: &Path, args: &Args, tally: &Tally, figures: &Figures) -> Resu
 
 fn markdown(args: &Args, tally: &Tally, figures: &Figures) -> Result<String> {
     let mut text = String::new();
-    let Seen { attempts, batches, effects, successes, occurrences, takeovers } = figures.seen;
+    let Seen { attempts, batches, effects, successes, occurrences, takeovers, calls } = figures.seen;
     writeln!(
         text,
         "Command: `scripts/chaos {}`. Machine: {}. Versions: {}, sexton {}, debug build.\n",
@@ -83,7 +84,8 @@ fn markdown(args: &Args, tally: &Tally, figures: &Figures) -> Result<String> {
         ("successes", successes),
         ("regular occurrences run", occurrences),
         ("takeovers of lost runs", takeovers),
-        ("verbs of operators accepted", figures.verbs.len()),
+        ("calls and programs that receivers noted", calls),
+        ("verbs of operators accepted", figures.verbs.count()),
         ("faults injected", figures.injected.values().sum()),
         ("mutants caught", figures.mutants),
         ("**violations**", figures.violations),
@@ -91,12 +93,7 @@ fn markdown(args: &Args, tally: &Tally, figures: &Figures) -> Result<String> {
         writeln!(text, "| {what} | {count} |")?;
     }
     writeln!(text, "| minutes of rounds | {minutes:.1} |")?;
-    writeln!(
-        text,
-        "| verbs, p50 / p99 | {:.1?} / {:.1?} |",
-        quantile(&figures.verbs, 0.5),
-        quantile(&figures.verbs, 0.99)
-    )?;
+    verbs(&mut text, &figures.verbs)?;
     writeln!(
         text,
         "| drain under load, p50 / p99 | {:.1?} / {:.1?} |\n",
@@ -135,6 +132,24 @@ fn markdown(args: &Args, tally: &Tally, figures: &Figures) -> Result<String> {
         writeln!(text, "| {} | {} | {word}: {} |", entry.number, entry.name, said.replace(['\n', '|'], " "))?;
     }
     Ok(text)
+}
+
+/// All of them, an empty statement beside them, and each by its name.
+fn verbs(text: &mut String, verbs: &Verbs) -> Result<()> {
+    let mut row = |what: &str, times: &[Duration]| {
+        let (p50, p99) = (quantile(times, 0.5), quantile(times, 0.99));
+        writeln!(text, "| {what}, p50 / p99 | {p50:.1?} / {p99:.1?} |")
+    };
+    let times = |verbs: &[(&str, Duration)]| verbs.iter().map(|(_, took)| *took).collect::<Vec<_>>();
+    row("verbs on a session that has given one before", &times(&verbs.later))?;
+    row("verbs that are the first of a session", &times(&verbs.first))?;
+    row("an empty statement just before each", &verbs.empty)?;
+    let names: std::collections::BTreeSet<&str> = verbs.later.iter().map(|(name, _)| *name).collect();
+    for name in names {
+        let of_name: Vec<_> = verbs.later.iter().filter(|(other, _)| *other == name).copied().collect();
+        row(&format!("`{name}`, not the first"), &times(&of_name))?;
+    }
+    Ok(())
 }
 
 /// One row a kind of loss: a dot for each trial, a tick for the bound. The axis is logarithmic, from 10 ms to 30 s.

@@ -13,11 +13,11 @@ use crate::{
     diary,
     dice::Dice,
     faults::Fault,
-    fleet::Fleet,
     history::History,
     nemesis::{Injected, Nemesis},
+    outside::{self, Outside},
     process::{Program, Setup},
-    storm::Storm,
+    storm::{Storm, Verbs},
     world::{Result, Server, World},
 };
 
@@ -29,7 +29,8 @@ const LEASE: Duration = Duration::from_secs(3);
 pub struct Round {
     pub verdict: Verdict,
     pub injected: Injected,
-    pub verbs: Vec<Duration>,
+    /// How long each verb took, and an empty statement just before it.
+    pub verbs: Verbs,
     pub drains: Vec<Duration>,
     pub took: Duration,
 }
@@ -38,10 +39,13 @@ pub struct Round {
 pub async fn play(server: &mut Server, seed: u64, attempts: i64, faults: Vec<Fault>) -> Result<Round> {
     let began = Instant::now();
     let world = server.world().await?;
-    let jobs = create_jobs(&world).await?;
-    let mut fleet = Fleet::start(&world, REPLICAS.0, Some(LEASE), 8).await?;
+    let outside = Outside::start(seed).await?;
+    let mut jobs = outside::create_jobs(&world).await?;
+    jobs.extend(create_jobs(&world).await?);
+    let mut fleet = outside.fleet(&world, REPLICAS.0, LEASE).await?;
     for index in 0..REPLICAS.1 {
-        fleet.join(&world, REPLICAS.0 + index, |setup| Setup { program: Program::Sexton, ..setup }).await?;
+        let sexton = |setup| outside.known_to(Setup { program: Program::Sexton, ..setup });
+        fleet.join(&world, REPLICAS.0 + index, sexton).await?;
     }
     fleet.ready(&world).await?;
     let storm = Storm::start(world.clone(), seed ^ 0x5eed, jobs);
@@ -50,11 +54,15 @@ pub async fn play(server: &mut Server, seed: u64, attempts: i64, faults: Vec<Fau
     let verbs = storm.stop().await?;
     nemesis.relent().await?;
     struck?;
+    outside.sink.relent();
     come_to_rest(&world).await?;
     nemesis.fleet.drain(Duration::from_secs(40)).await?;
-    canary::look(&world, nemesis.fleet.keeper.diaries()).await?;
+    canary::look(&world, nemesis.fleet.keeper.diaries(), &nemesis.server.cluster.log_file()).await?;
+    exercised(&world).await?;
     let mut history = History::read(&world).await?;
     diary::read_into(&mut history, nemesis.fleet.keeper.diaries())?;
+    outside.read_into(&mut history)?;
+    history.excuses = std::mem::take(&mut nemesis.excuses);
     let verdict = checker::check(&history);
     let Nemesis { injected, drains, .. } = nemesis;
     Ok(Round { verdict, injected, verbs, drains, took: began.elapsed() })
@@ -70,6 +78,11 @@ async fn strike_until(nemesis: &mut Nemesis<'_>, seed: u64, attempts: i64, fault
             let _ = nemesis.world.execute("SELECT chaos.breed(60)").await;
         }
         if number % 10 == 9 && nemesis.server.cluster.pid().is_some() {
+            // With the server down, the next time will do.
+            match canary::look_now(&nemesis.world).await {
+                Err(error) if error.to_string().contains(" stands in ") => return Err(error),
+                _ => {}
+            }
             let made: i64 = nemesis.world.get("SELECT count(*) FROM sexton.run", &[]).await.unwrap_or(0);
             if made >= attempts {
                 return Ok(());
@@ -101,18 +114,43 @@ async fn create_jobs(world: &World) -> Result<Vec<String>> {
     }
     world.execute("UPDATE sexton.job SET max_attempts = 3 WHERE name = 'steps-4'").await?;
     // The last name is the one that is deleted and created anew, which no purge shall be.
-    for walk in ["index", "heap"] {
-        let params = json!({
-            "table": format!("public.by_{walk}"), "by": "created_at", "retention": "1 hour", "where": "NOT keep",
+    for (target, walk, more) in [
+        ("index", "index", json!({})),
+        ("heap", "heap", json!({})),
+        ("workers", "heap", json!({ "workers": 2, "archive": { "table": "public.by_workers_kept" } })),
+        (
+            "child",
+            "index",
+            json!({ "children": [{ "table": "public.items", "archive": { "table": "public.items_kept" } }] }),
+        ),
+    ] {
+        let mut params = json!({
+            "table": format!("public.by_{target}"), "by": "created_at", "retention": "1 hour", "where": "NOT keep",
             "walk": walk, "max_fraction": 1.0, "batch": 20, "pacing": "full",
         });
-        let name = format!("purge-{walk}");
+        if let (Some(params), Some(more)) = (params.as_object_mut(), more.as_object()) {
+            params.extend(more.clone());
+        }
+        let name = format!("purge-{target}");
         world.job(&name, "purge", "every 1s", params).await?;
         world.verb("arm", &name).await?;
         names.insert(0, name);
     }
     world.execute("SELECT chaos.breed(500)").await?;
     Ok(names)
+}
+
+/// A history without these would judge nothing of them.
+async fn exercised(world: &World) -> Result<()> {
+    let sql =
+        "SELECT (SELECT count(*) FROM chaos.fence WHERE part > 0), (SELECT count(*) FROM chaos.child_gone),
+        (SELECT count(*) FROM public.by_workers_kept)";
+    let row = world.rows(sql, &[]).await?.pop().ok_or("a row")?;
+    let counts: [i64; 3] = [row.get(0), row.get(1), row.get(2)];
+    match counts.contains(&0) {
+        true => Err(format!("too thin to judge: batches of workers, children, archived: {counts:?}").into()),
+        false => Ok(()),
+    }
 }
 
 /// Without faults, every job succeeds once more, every wish is granted, and with all jobs paused nothing runs.

@@ -11,13 +11,39 @@ use std::{
 };
 
 use tokio::task::JoinHandle;
+use tokio_postgres::Client;
 
 use crate::world::{Result, World};
+
+/// How long accepted verbs took, and an empty statement on the same session just before each.
+#[derive(Clone, Debug, Default)]
+pub struct Verbs {
+    /// The first of a session, for which the server reads its catalogs and compiles the functions.
+    pub first: Vec<(&'static str, Duration)>,
+    /// The others.
+    pub later: Vec<(&'static str, Duration)>,
+    pub empty: Vec<Duration>,
+}
+
+impl Verbs {
+    pub fn count(&self) -> usize {
+        self.first.len() + self.later.len()
+    }
+
+    pub fn add(&mut self, other: &Verbs) {
+        self.first.extend(&other.first);
+        self.later.extend(&other.later);
+        self.empty.extend(&other.empty);
+    }
+}
+
+/// Verbs that are given by one session.
+const VERBS_A_SESSION: usize = 10;
 
 /// A storm that goes on until it is told to stop.
 pub struct Storm {
     stop: Arc<AtomicBool>,
-    task: JoinHandle<Vec<Duration>>,
+    task: JoinHandle<Verbs>,
 }
 
 impl Storm {
@@ -27,33 +53,48 @@ impl Storm {
         let told = stop.clone();
         let task = tokio::spawn(async move {
             let mut rng = fastrand::Rng::with_seed(seed);
-            let mut took = Vec::new();
+            let (mut verbs, mut kept) = (Verbs::default(), None);
             while !told.load(Ordering::Relaxed) {
                 tokio::time::sleep(Duration::from_millis(rng.u64(30..150))).await;
-                let sql = verb(&mut rng, &jobs);
-                let Ok(Ok(session)) = tokio::time::timeout(Duration::from_secs(5), world.session()).await
-                else {
-                    continue;
+                let (name, sql) = verb(&mut rng, &jobs);
+                let (session, given) = match kept.take() {
+                    Some((session, given)) if !Client::is_closed(&session) && given < VERBS_A_SESSION => {
+                        (session, given)
+                    }
+                    _ => match tokio::time::timeout(Duration::from_secs(5), world.session()).await {
+                        Ok(Ok(session)) => (session, 0),
+                        _ => continue,
+                    },
                 };
                 let began = Instant::now();
+                if session.batch_execute("SELECT").await.is_err() {
+                    continue;
+                }
+                let (empty, began) = (began.elapsed(), Instant::now());
                 // Refusals are answers too: nothing to cancel, paused, being run already.
                 if session.batch_execute(&sql).await.is_ok() {
-                    took.push(began.elapsed());
+                    let verbs_so_far = if given == 0 { &mut verbs.first } else { &mut verbs.later };
+                    verbs_so_far.push((name, began.elapsed()));
+                    verbs.empty.push(empty);
+                } else {
+                    // What was refused half way leaves its transaction.
+                    let _ = session.batch_execute("ROLLBACK").await;
                 }
+                kept = Some((session, given + 1));
             }
-            took
+            verbs
         });
         Storm { stop, task }
     }
 
     /// Ends it; how long each accepted verb took.
-    pub async fn stop(self) -> Result<Vec<Duration>> {
+    pub async fn stop(self) -> Result<Verbs> {
         self.stop.store(true, Ordering::Relaxed);
         Ok(self.task.await?)
     }
 }
 
-fn verb(rng: &mut fastrand::Rng, jobs: &[String]) -> String {
+fn verb(rng: &mut fastrand::Rng, jobs: &[String]) -> (&'static str, String) {
     let job = &jobs[rng.usize(..jobs.len())];
     let fickle = &jobs[jobs.len() - 1];
     let accepted = |verb: &str| {
@@ -63,26 +104,26 @@ fn verb(rng: &mut fastrand::Rng, jobs: &[String]) -> String {
         )
     };
     match rng.u8(0..100) {
-        0..20 => accepted("run_now"),
-        20..32 => accepted("cancel"),
-        32..44 => format!("SELECT sexton.kill('{job}')"),
-        44..54 => format!("SELECT sexton.pause('{job}', 'storm', now() + interval '300 ms')"),
-        54..62 => format!("SELECT sexton.pause('{job}')"),
-        62..80 => "SELECT sexton.resume(name) FROM sexton.job WHERE paused_at IS NOT NULL".to_owned(),
-        80..86 => format!(
+        0..20 => ("run_now", accepted("run_now")),
+        20..32 => ("cancel", accepted("cancel")),
+        32..44 => ("kill", format!("SELECT sexton.kill('{job}')")),
+        44..54 => ("pause", format!("SELECT sexton.pause('{job}', 'storm', now() + interval '300 ms')")),
+        54..62 => ("pause", format!("SELECT sexton.pause('{job}')")),
+        62..80 => ("resume", "SELECT sexton.resume(name) FROM (SELECT name FROM sexton.job WHERE paused_at IS NOT NULL ORDER BY random() LIMIT 1) j".to_owned()),
+        80..86 => ("edit", format!(
             "UPDATE sexton.job SET params = params || jsonb_build_object('rest_ms', {}) WHERE name = '{job}' AND kind = 'steps'",
             rng.u8(0..20)
-        ),
-        86..89 => format!("SELECT sexton.terminate_holder('{job}')"),
-        89..91 => "SELECT sexton.pause_all('storm')".to_owned(),
-        91..95 => "SELECT sexton.resume_all()".to_owned(),
-        95..97 => "SELECT sexton.disarm(name) FROM (SELECT name FROM sexton.job WHERE kind = 'purge' ORDER BY random() LIMIT 1) j".to_owned(),
-        97 => format!("SELECT pg_notify('sexton', E'{}\\n\"; {}')", rng.u64(..), "x".repeat(rng.usize(..7000))),
-        98 => "SELECT sexton.arm(name) FROM sexton.job WHERE kind = 'purge'".to_owned(),
-        _ => format!(
+        )),
+        86..89 => ("terminate_holder", format!("SELECT sexton.terminate_holder('{job}')")),
+        89..91 => ("pause_all", "SELECT sexton.pause_all('storm')".to_owned()),
+        91..95 => ("resume_all", "SELECT sexton.resume_all()".to_owned()),
+        95..96 => ("disarm", "SELECT sexton.disarm(name) FROM (SELECT name FROM sexton.job WHERE kind = 'purge' ORDER BY random() LIMIT 1) j".to_owned()),
+        96 => ("notify", format!("SELECT pg_notify('sexton', E'{}\\n\"; {}')", rng.u64(..), "x".repeat(rng.usize(..7000)))),
+        97..99 => ("arm", "SELECT sexton.arm(name) FROM (SELECT name FROM sexton.job WHERE kind = 'purge' ORDER BY random() LIMIT 1) j".to_owned()),
+        _ => ("delete", format!(
             "BEGIN; DELETE FROM sexton.job WHERE name = '{fickle}';
              INSERT INTO sexton.job (name, kind, schedule, params, max_attempts, backoff)
                VALUES ('{fickle}', 'steps', 'every 1s', '{{\"steps\": 5}}', 1000, '20 ms'); COMMIT"
-        ),
+        )),
     }
 }

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::{
+    answers,
     args::Args,
     bad_input,
     checker::Seen,
@@ -40,6 +41,7 @@ pub async fn play(args: &Args, tally: &mut Tally) -> Result<Figures> {
     for stage in staged::ALL.iter().filter(|stage| args.wants(stage.number, stage.name)) {
         let began = Instant::now();
         let played = within(STAGE_MAX, stage.play(&mut server)).await;
+        figures.mutants += usize::from(stage.number == "mutant" && played.is_ok());
         tally.note(stage.number, stage.name, began.elapsed(), played);
     }
     if Loss::ALL.iter().any(|loss| args.wants(loss.describe().0, "takeover")) {
@@ -64,6 +66,32 @@ async fn bad_input(server: &Server, args: &Args, tally: &mut Tally) {
         let fed = bad_input::names(server, args.cases.min(20_000), args.seed).await;
         tally.note("input", "names of jobs", began.elapsed(), fed);
     }
+    if args.wants("input", "answers of HTTP servers") {
+        let began = Instant::now();
+        let fed = within(STAGE_MAX, answers::feed(args.cases, args.seed)).await;
+        tally.note("input", "answers of HTTP servers", began.elapsed(), fed);
+    }
+    if args.wants("input", "notifications") {
+        let began = Instant::now();
+        let fed = within(STAGE_MAX, answers::notifications(server, args.cases, args.seed)).await;
+        tally.note("input", "notifications", began.elapsed(), fed);
+    }
+}
+
+/// A fault that is never injected shows nothing; in a short run some of the rare ones may be missing.
+fn all_injected(args: &Args, faults: &[Fault], figures: &Figures) -> Option<Result<String>> {
+    if args.attempts < 3000 || figures.rounds < 3 {
+        return None;
+    }
+    let missing: Vec<String> = faults
+        .iter()
+        .filter(|fault| !figures.injected.contains_key(fault))
+        .map(|fault| format!("{fault:?}"))
+        .collect();
+    Some(match missing.is_empty() {
+        true => Ok(format!("{} kinds of faults", faults.len())),
+        false => Err(format!("never injected: {}", missing.join(", ")).into()),
+    })
 }
 
 async fn rounds(server: &mut Server, args: &Args, tally: &mut Tally, figures: &mut Figures) {
@@ -98,23 +126,26 @@ async fn rounds(server: &mut Server, args: &Args, tally: &mut Tally, figures: &m
             tally.note("round", "the server comes back", began.elapsed(), Err(error.into()));
         }
     }
+    if let Some(injected) = all_injected(args, &faults, figures) {
+        tally.note("round", "every fault was injected", Duration::ZERO, injected);
+    }
 }
 
 fn judge(round: &Round) -> Result<String> {
-    let Seen { attempts, batches, effects, successes, occurrences, takeovers } = round.verdict.seen;
+    let Seen { attempts, batches, effects, successes, occurrences, takeovers, calls } = round.verdict.seen;
     if !round.verdict.violations.is_empty() {
         let count = round.verdict.violations.len();
         let first: Vec<String> = round.verdict.violations.iter().take(3).map(ToString::to_string).collect();
         return Err(format!("{count} violations, the first: {}", first.join("; ")).into());
     }
-    if successes * 10 < attempts || effects == 0 || occurrences == 0 {
+    if successes * 10 < attempts || effects == 0 || occurrences == 0 || calls == 0 {
         return Err(format!("too thin to judge: {:?}", round.verdict.seen).into());
     }
     let faults: usize = round.injected.values().sum();
     Ok(format!(
         "{attempts} attempts, {faults} faults, {} verbs, {batches} batches, {effects} effects, {successes} successes, \
-         {takeovers} takeovers, 0 violations",
-        round.verbs.len()
+         {takeovers} takeovers, {calls} calls and programs, 0 violations",
+        round.verbs.count()
     ))
 }
 

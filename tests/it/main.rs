@@ -77,6 +77,9 @@ mod backup_s3;
 // A database, a storage and a job for each test of backups.
 mod backup_support;
 
+// The folders of `examples/`, each by its one command.
+mod examples;
+
 // Programs of the local file: how they end, and that none outlives its run.
 mod command;
 

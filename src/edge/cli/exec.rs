@@ -52,6 +52,8 @@ pub(super) async fn exec(context: &Context, args: &ExecArgs) -> Result<Exit> {
         return Err(Error::invalid("there is no command").with_remedy("sexton exec --lock NAME -- COMMAND"));
     };
     let name = format!("sexton/exec/{}", program.rsplit('/').next().unwrap_or(program));
+    // Says what to do where there is no schema.
+    drop(context.global.operator().await?);
     let mut locks = Locks::open(&context.global.connector()?, &name).await?;
     take(&mut locks, args).await?;
     let mut child = Command::new(program)

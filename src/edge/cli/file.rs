@@ -1,18 +1,18 @@
-//! `sexton apply` and `sexton init`: the file of jobs.
+//! `sexton apply`, `sexton init` and `sexton import`: the file of jobs.
 //!
 //! What is easy to get wrong: a problem of a file is shown at its place, by its line, and not as one line of error; the
 //! exit code is that of wrong input all the same.
 
 use std::path::{Path, PathBuf};
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{Context, Exit, output};
 use crate::{
     edge::{
         apply::{self, Failure, Options, Overwrite, Prune},
         config::{self, Colors, Config, Problems, local},
-        init, telemetry,
+        import, init, telemetry,
     },
     error::Result,
 };
@@ -43,6 +43,25 @@ pub(super) struct InitArgs {
     /// Write to this file, which must not be there yet; else to standard output
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     output: Option<PathBuf>,
+}
+
+/// What `import` takes.
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// Whose jobs: pg_cron
+    #[arg(value_name = "SOURCE")]
+    source: Source,
+    /// Write to this file, which must not be there yet; else to standard output
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+/// What jobs can be read from.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Source {
+    /// The table of the extension pg_cron, in this database
+    #[value(name = "pg_cron")]
+    PgCron,
 }
 
 pub(super) async fn apply(context: &Context, args: &ApplyArgs) -> Result<Exit> {
@@ -99,12 +118,24 @@ pub(super) fn tell(context: &Context, problems: &Problems) -> Exit {
 
 pub(super) async fn init(context: &Context, args: &InitArgs) -> Result<Exit> {
     let session = context.global.connector()?.open("sexton/init", &[]).await?;
-    let proposal = init::propose(&session.client).await?;
-    let Some(path) = &args.output else {
-        output::write_out(&proposal)?;
+    propose(context, args.output.as_deref(), &init::propose(&session.client).await?)
+}
+
+pub(super) async fn import(context: &Context, args: &ImportArgs) -> Result<Exit> {
+    let session = context.global.connector()?.open("sexton/import", &[]).await?;
+    let proposal = match args.source {
+        Source::PgCron => import::pg_cron(&session.client, &context.registry).await?,
+    };
+    propose(context, args.output.as_deref(), &proposal)
+}
+
+/// Shows a proposed file, or writes it where none is yet.
+fn propose(context: &Context, path: Option<&Path>, proposal: &str) -> Result<Exit> {
+    let Some(path) = path else {
+        output::write_out(proposal)?;
         return Ok(Exit::Done);
     };
-    init::write_new(path, &proposal)?;
+    init::write_new(path, proposal)?;
     let said = format!("Wrote {}. Look at it, then: `sexton apply -f {0}`.", path.display());
     context.output.sentence(&said)?;
     Ok(Exit::Done)

@@ -6,6 +6,9 @@ use comfy_table::Cell;
 use super::{Context, Exit, format, output};
 use crate::{error::Result, kind::Wanted, protocol::operate::ResourceRow};
 
+/// The most characters that a resource's name has, as the table `sexton.resource` says.
+const NAME_MAX: usize = 1000;
+
 /// What `locks` takes.
 #[derive(Debug, Args)]
 pub(super) struct LocksArgs {
@@ -63,6 +66,9 @@ impl FromArgMatches for LockArgs {
         for (index, name) in names.enumerate() {
             let next = locks.get(index + 1).copied().unwrap_or(usize::MAX);
             let own = |place: &&usize| locks[index] < **place && **place < next;
+            if name.trim().is_empty() || name.chars().count() > NAME_MAX {
+                return Err(wrong("--lock takes a name of 1 to 1,000 characters, such as app:42"));
+            }
             if wanted.iter().any(|other| other.name() == name) {
                 return Err(wrong(&format!("--lock {name} is there twice: name it once, shared or not")));
             }
@@ -122,6 +128,13 @@ mod tests {
         assert_eq!(parsed("--lock a --shared --lock b --shared").ok(), Some(vec![shared("a"), shared("b")]));
         for wrong in ["--shared --lock a", "--lock a --lock a", ""] {
             assert!(parsed(wrong).is_err(), "{wrong}");
+        }
+        for wrong in ["", " ", "x".repeat(1001).as_str()] {
+            let command = LockArgs::augment_args(Command::new("exec"));
+            let matches =
+                command.try_get_matches_from(["exec", "--lock", wrong]).expect("it has the right form");
+            let error = LockArgs::from_arg_matches(&matches).expect_err("it is no name");
+            assert!(error.to_string().contains("a name of 1 to 1,000 characters"), "{error}");
         }
     }
 }

@@ -64,6 +64,8 @@ enum Command {
     Demo(demo::DemoArgs),
     #[command(about = verbs::INIT.help, after_help = "Example: sexton init -o sexton.toml")]
     Init(file::InitArgs),
+    #[command(about = verbs::IMPORT.help, after_help = "Example: sexton import pg_cron -o sexton.toml")]
+    Import(file::ImportArgs),
     #[command(about = verbs::MIGRATE.help, after_help = "Example: sexton migrate\n         sexton migrate --print | psql")]
     Migrate(schema::MigrateArgs),
     #[command(about = verbs::APPLY.help, after_help = "Example: sexton apply --dry-run\n         sexton apply -f base.toml -f prod.toml")]
@@ -183,6 +185,7 @@ async fn dispatch(context: &Context, command: Command) -> Result<Exit> {
     match command {
         Command::Demo(args) => demo::demo(&args).await,
         Command::Init(args) => file::init(context, &args).await,
+        Command::Import(args) => file::import(context, &args).await,
         Command::Apply(args) => file::apply(context, &args).await,
         Command::Migrate(args) => schema::migrate(context, &args).await,
         Command::Run(args) => run::run(context, &args).await,

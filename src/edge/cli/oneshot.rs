@@ -18,6 +18,7 @@ use crate::{
     protocol::{
         operate::{Operator, RequestedRow, RunRow},
         run::Outcome,
+        session::{RunSession, Settings},
     },
     runner::SLOTS,
 };
@@ -102,6 +103,8 @@ pub(super) async fn these(
 ) -> Result<Done> {
     let (options, inputs) = (narrow.options_json()?, narrow.inputs_json()?);
     let operator = context.global.operator().await?;
+    // Where no run can be had, as behind a transaction pooler, nothing shall become due that would run later, elsewhere.
+    drop(RunSession::open(&context.global.connector()?, "sexton/oneshot", &Settings::default()).await?);
     let mut waiting = Vec::new();
     for job in jobs {
         let asked = operator.request(job, &options, &inputs).await?;
@@ -131,6 +134,20 @@ pub(super) async fn these(
         if replica.has_waited_enough(going_on) {
             break;
         }
+    }
+    if replica.is_interrupted() {
+        // What ran is given back as it stops; it may have been an earlier occurrence, of a replica that died.
+        for id in replica.stop().await? {
+            let run = operator.run(id).await?;
+            if waiting.iter().any(|wanted| wanted.job == run.job) {
+                waiting.retain(|wanted| wanted.job != run.job);
+                done.runs.push(run);
+            }
+        }
+        for wanted in waiting {
+            wanted.settle(&operator, &mut done).await?;
+        }
+        return Ok(done);
     }
     for wanted in waiting {
         done.not_run.push(NotRun { why: operator.why(&wanted.job).await?, job: wanted.job });
@@ -188,10 +205,18 @@ impl Wanted {
         let last = runs.into_iter().filter(|run| Some(run.occurrence) == self.target);
         match last.max_by_key(|run| (run.epoch, run.version)) {
             Some(run) => done.runs.push(run),
-            None => done.not_run.push(NotRun {
-                job: self.job.clone(),
-                why: "It was cancelled or deleted before it ran.".to_owned(),
-            }),
+            None => {
+                let due =
+                    operator.requested(&self.job).await?.is_some_and(|row| row.occurrence == self.target);
+                let why = match due {
+                    true => format!(
+                        "It is still due: a replica takes it, or `sexton cancel {}` drops it.",
+                        self.job
+                    ),
+                    false => "It was cancelled or deleted before it ran.".to_owned(),
+                };
+                done.not_run.push(NotRun { job: self.job.clone(), why });
+            }
         }
         Ok(())
     }
@@ -243,6 +268,12 @@ fn described(done: &Done) -> String {
             run.state,
             run.error.as_deref().unwrap_or("no reason given")
         ));
+        if run.state == "released" {
+            text.push_str(&format!(
+                "{} goes on at its cursor with the next replica, or `sexton oneshot`.\n",
+                run.job
+            ));
+        }
     }
     for held in &done.not_run {
         text.push_str(&format!("\n{} did not run. {}\n", held.job, held.why));

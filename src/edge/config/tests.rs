@@ -287,6 +287,16 @@ fn a_job_does_one_thing() {
 }
 
 #[test]
+fn values_that_no_row_can_hold_are_errors() {
+    let text =
+        "[jobs.a.sweep]\ntable = \"audit\\u0000log\"\nretention = \"30 days\"\nfraction = nan\nrows = -inf\n";
+    let shown = problems(text);
+    assert!(shown.contains("cannot store the character U+0000\n --> sexton.toml:2:9"), "{shown}");
+    assert!(shown.contains("nan and inf are no numbers here\n --> sexton.toml:4:12"), "{shown}");
+    assert!(shown.contains("nan and inf are no numbers here\n --> sexton.toml:5:8"), "{shown}");
+}
+
+#[test]
 fn what_does_not_parse_is_shown_alone() {
     insta::assert_snapshot!(problems("[jobs.a\nschedule = \n"), @r#"
     error: unclosed table, expected `]`

@@ -116,6 +116,10 @@ impl Reader<'_, '_> {
         let value = match value.get_ref() {
             DeValue::String(text) => match substitute(text, self.lookup) {
                 Ok(done) => {
+                    if done.text.contains('\0') {
+                        self.problems
+                            .push(Problem::at(&place, "PostgreSQL cannot store the character U+0000"));
+                    }
                     variables = done.variables;
                     Value::Text(done.text)
                 }
@@ -132,7 +136,14 @@ impl Reader<'_, '_> {
                     Value::Integer(0)
                 }
             },
-            DeValue::Float(float) => Value::Float(float.as_str().parse().unwrap_or(f64::NAN)),
+            // JSON has neither nan nor inf, and a null would be taken for a key that is left out.
+            DeValue::Float(float) => match float.as_str().parse::<f64>() {
+                Ok(float) if float.is_finite() => Value::Float(float),
+                _ => {
+                    self.problems.push(Problem::at(&place, "nan and inf are no numbers here"));
+                    Value::Float(0.0)
+                }
+            },
             DeValue::Boolean(boolean) => Value::Boolean(*boolean),
             DeValue::Datetime(datetime) => Value::Text(datetime.to_string()),
             DeValue::Array(items) => Value::Array(items.iter().map(|item| self.node(item)).collect()),

@@ -182,6 +182,17 @@ async fn by_partition(
     Ok(Ok(Chosen { at: Place::Partition(Moment::BEGINNING), end: None, why }))
 }
 
+/// Keeps the planner on the walk that was chosen.
+pub async fn keep_planner(context: &mut RunContext, scope: &Scope) -> Result<(), Stop> {
+    context.query(statements::PURGE_PLANNER, &[]).await?;
+    // A batch's own plan may be kept only where nothing but its range decides: a kept plan does not know how narrow that
+    // is, and would sooner read all rows of a tenant.
+    if scope.is_all_old() {
+        context.query(statements::PURGE_PLANS_KEPT, &[]).await?;
+    }
+    Ok(())
+}
+
 /// What sizes of this walk are counted in.
 pub async fn unit(context: &mut RunContext, facts: &Facts, at: Place, rows: u64) -> Result<Unit, Stop> {
     match at {

@@ -242,7 +242,7 @@ async fn real_run(
     let rows = guard::table_rows(context, scope).await?;
     let unit = choose::unit(context, facts, cursor.at, rows).await?;
     let pace = Pace::new(params.pace(), unit, params.batch);
-    context.query(statements::PURGE_PLANNER, &[]).await?;
+    choose::keep_planner(context, scope).await?;
     // A batch that a crash undoes is met again by the next run, which stands where the undone one began.
     context.commits(Commits::Relaxed);
     let pressure = Pressure::new(params, facts.oid);

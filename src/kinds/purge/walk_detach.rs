@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use tokio_postgres::Row;
 
 use super::{
+    choose,
     cursor::Place,
     moment::Moment,
     partitions::{self, Partition},
@@ -143,7 +144,7 @@ async fn unfenced(walk: &mut Walk<'_>, context: &mut RunContext, sql: &str) -> R
     let done = context.execute_unfenced(sql, LockWait::Patient).await;
     walk.forget_limit();
     let done = done?;
-    context.query(statements::PURGE_PLANNER, &[]).await?;
+    choose::keep_planner(context, walk.scope).await?;
     match done {
         Unfenced::Done => Ok(()),
         Unfenced::Undone(undone) => Err(vacuum::undone(sql, undone)),

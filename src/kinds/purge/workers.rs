@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::{
     budget::{Budget, More},
+    choose,
     cursor::{Cursor, Cutoff, Place},
     moment::{Block, Moment},
     pace::Pace,
@@ -284,7 +285,7 @@ impl PartWork for Team<'_> {
         if self.stopped() != Stopped::Drained {
             return Ok(());
         }
-        context.query(statements::PURGE_PLANNER, &[]).await?;
+        choose::keep_planner(context, self.scope).await?;
         let removal = self.removal.as_ref().map(|removal| locked(removal).afresh());
         if let Some(removal) = &removal {
             removal.prepare(context).await?;

@@ -22,7 +22,7 @@ pub use digest::Digest;
 pub use object::Content;
 pub use upload::{Upload, Written};
 
-use super::{Contents, Storage};
+use super::{Contents, Secret, Storage};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How large the parts of an upload are, and so about a third of what one holds in memory; S3 takes 10,000 parts, so an
@@ -50,10 +50,18 @@ pub struct Listed {
     pub written_at: Timestamp,
 }
 
+/// A storage as errors speak of it.
+#[derive(Clone)]
+struct Place {
+    name: Arc<str>,
+    /// What the storage was shown, which its answers may quote.
+    hidden: Arc<[Secret]>,
+}
+
 /// An open storage. Cheap to clone.
 #[derive(Clone)]
 pub struct OpenStorage {
-    name: Arc<str>,
+    place: Place,
     store: Arc<dyn ObjectStore>,
     prefix: Arc<str>,
     folder: Option<PathBuf>,
@@ -62,7 +70,7 @@ pub struct OpenStorage {
 
 impl fmt::Debug for OpenStorage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Storage({})", self.name)
+        write!(f, "Storage({})", self.place.name)
     }
 }
 
@@ -85,7 +93,7 @@ impl OpenStorage {
             None => return Err(unknown(name, contents)),
         };
         Ok(OpenStorage {
-            name: name.into(),
+            place: Place { name: name.into(), hidden: hidden(name, contents) },
             store,
             prefix: prefix.into(),
             folder: folder.cloned(),
@@ -102,7 +110,7 @@ impl OpenStorage {
 
     /// The name that jobs use.
     pub fn name(&self) -> &str {
-        &self.name
+        &self.place.name
     }
 
     /// Begins an object: what is written is compressed and streamed, and the object is there once
@@ -112,7 +120,7 @@ impl OpenStorage {
     /// [`ErrorKind::Invalid`] if `key` cannot be one.
     pub fn upload(&self, key: &str) -> Result<Upload> {
         let path = self.path(key)?;
-        Ok(Upload::new(self.name.clone(), Arc::clone(&self.store), path, self.part_bytes))
+        Ok(Upload::new(self.place.clone(), Arc::clone(&self.store), path, self.part_bytes))
     }
 
     /// Writes a small object as it is, unless one of this key is there.
@@ -128,7 +136,7 @@ impl OpenStorage {
         match self.store.put_opts(&path, content.into().into(), options).await {
             Ok(_) => Ok(Put::Created),
             Err(object_store::Error::AlreadyExists { .. }) => Ok(Put::Present),
-            Err(error) => Err(failed(&self.name, &format!("cannot write {key}"), &error)),
+            Err(error) => Err(failed(&self.place, &format!("cannot write {key}"), &error)),
         }
     }
 
@@ -145,13 +153,13 @@ impl OpenStorage {
         let found = match self.store.get(&path).await {
             Ok(found) => found,
             Err(object_store::Error::NotFound { .. }) => return Ok(None),
-            Err(error) => return Err(failed(&self.name, &what, &error)),
+            Err(error) => return Err(failed(&self.place, &what, &error)),
         };
         if found.meta.size > at_most {
             let message = format!("{key} has {} bytes, more than the {at_most} it may have", found.meta.size);
-            return Err(Error::new(ErrorKind::Outside, message).about(format!("storage {}", self.name)));
+            return Err(Error::new(ErrorKind::Outside, message).about(format!("storage {}", self.place.name)));
         }
-        found.bytes().await.map(Some).map_err(|error| failed(&self.name, &what, &error))
+        found.bytes().await.map(Some).map_err(|error| failed(&self.place, &what, &error))
     }
 
     /// Opens an object that [`OpenStorage::upload`] wrote, to read what was written to it.
@@ -163,8 +171,8 @@ impl OpenStorage {
     /// Safe.
     pub async fn open_object(&self, key: &str) -> Result<Content> {
         let found = self.store.get(&self.path(key)?).await;
-        let found = found.map_err(|error| failed(&self.name, &format!("cannot read {key}"), &error))?;
-        Ok(Content::new(self.name.clone(), key.to_owned(), found.into_stream()))
+        let found = found.map_err(|error| failed(&self.place, &format!("cannot read {key}"), &error))?;
+        Ok(Content::new(self.place.clone(), key.to_owned(), found.into_stream()))
     }
 
     /// All objects below `prefix` (a folder, not the beginning of a name), in the order of their keys.
@@ -181,7 +189,7 @@ impl OpenStorage {
             .list(Some(&path))
             .try_collect()
             .await
-            .map_err(|error| failed(&self.name, &format!("cannot list {prefix}"), &error))?;
+            .map_err(|error| failed(&self.place, &format!("cannot list {prefix}"), &error))?;
         let mut listed: Vec<Listed> = found
             .into_iter()
             .filter_map(|meta| {
@@ -205,7 +213,7 @@ impl OpenStorage {
         for key in keys {
             match self.store.delete(&self.path(key)?).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(failed(&self.name, &format!("cannot delete {key}"), &error)),
+                Err(error) => return Err(failed(&self.place, &format!("cannot delete {key}"), &error)),
             }
         }
         Ok(())
@@ -229,16 +237,16 @@ impl OpenStorage {
             let removed = removed.unwrap_or_else(|error| Err(std::io::Error::other(error)));
             return removed.map_err(|error| {
                 Error::new(ErrorKind::Outside, format!("cannot delete {prefix}"))
-                    .about(format!("storage {}", self.name))
+                    .about(format!("storage {}", self.place.name))
                     .caused_by(error)
             });
         }
         let paths: Vec<_> = self.store.list(Some(&path)).map_ok(|meta| meta.location).boxed().collect().await;
         for path in paths {
-            let path = path.map_err(|error| failed(&self.name, &format!("cannot list {prefix}"), &error))?;
+            let path = path.map_err(|error| failed(&self.place, &format!("cannot list {prefix}"), &error))?;
             match self.store.delete(&path).await {
                 Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
-                Err(error) => return Err(failed(&self.name, &format!("cannot delete {path}"), &error)),
+                Err(error) => return Err(failed(&self.place, &format!("cannot delete {path}"), &error)),
             }
         }
         Ok(())
@@ -253,7 +261,7 @@ impl OpenStorage {
         };
         StorePath::parse(&whole).map_err(|error| {
             Error::invalid(format!("{whole:?} is no key"))
-                .about(format!("storage {}", self.name))
+                .about(format!("storage {}", self.place.name))
                 .caused_by(error)
         })
     }
@@ -291,10 +299,24 @@ fn remove_folder(folder: &std::path::Path) -> std::io::Result<()> {
     }
 }
 
+/// The secrets of a storage.
+fn hidden(name: &str, contents: &Contents) -> Arc<[Secret]> {
+    let Some(Storage::Bucket(bucket)) = contents.storages.get(name) else { return Arc::default() };
+    let named = [&bucket.access_key_id, &bucket.secret_access_key].into_iter().flatten();
+    named.filter_map(|name| contents.secrets.get(name).ok().cloned()).collect()
+}
+
+/// Servers quote what they were sent: S3 itself tells the key's id of a request that it turns away.
+fn strike_out(text: String, hidden: &[Secret]) -> String {
+    hidden.iter().fold(text, |text, secret| text.replace(secret.expose(), "[secret]"))
+}
+
 /// What the client library reports, with what helps. Its texts hold those of their causes, so the causes are left out.
-fn failed(storage: &str, what: &str, error: &(dyn std::error::Error + 'static)) -> Error {
+fn failed(storage: &Place, what: &str, error: &(dyn std::error::Error + 'static)) -> Error {
+    // Judged before secrets are struck out of it: a short one may be part of any word.
     let text = error.to_string();
     let denied = ["403 Forbidden", "401 Unauthorized"].iter().any(|status| text.contains(status));
+    let text = strike_out(text, &storage.hidden);
     let remedy = match error.downcast_ref::<object_store::Error>() {
         _ if denied => {
             "check the storage's access_key_id and secret_access_key, and what they may do in the bucket"
@@ -306,6 +328,23 @@ fn failed(storage: &str, what: &str, error: &(dyn std::error::Error + 'static)) 
         _ => "see whether the storage can be reached from here and has room",
     };
     Error::new(ErrorKind::Outside, format!("{what}: {text}"))
-        .about(format!("storage {storage}"))
+        .about(format!("storage {}", storage.name))
         .with_remedy(remedy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_quotes_of_the_secrets_is_struck_out() {
+        let place = Place {
+            name: "offsite".into(),
+            hidden: [Secret::new("AKIA123"), Secret::new("k/e+y")].into_iter().collect(),
+        };
+        let answer =
+            std::io::Error::other("403 Forbidden: <AWSAccessKeyId>AKIA123</AWSAccessKeyId>, not k/e+y");
+        let said = failed(&place, "cannot write a", &answer).to_string();
+        assert!(said.contains("<AWSAccessKeyId>[secret]</AWSAccessKeyId>, not [secret]"), "{said}");
+    }
 }

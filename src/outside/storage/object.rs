@@ -6,7 +6,6 @@
 use std::{
     io,
     pin::Pin,
-    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -16,7 +15,7 @@ use futures_util::{StreamExt, stream::BoxStream};
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader, ReadBuf};
 use tokio_util::io::StreamReader;
 
-use super::{Digest, failed};
+use super::{Digest, Place, failed};
 use crate::error::{Error, Result};
 
 /// How much is unpacked at a time.
@@ -26,14 +25,14 @@ type Stored = StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>;
 
 /// An object that is being read.
 pub struct Content {
-    storage: Arc<str>,
+    storage: Place,
     key: String,
     decoder: ZstdDecoder<BufReader<Hashed>>,
 }
 
 impl Content {
     pub(super) fn new(
-        storage: Arc<str>,
+        storage: Place,
         key: String,
         stored: BoxStream<'static, object_store::Result<Bytes>>,
     ) -> Self {

@@ -14,7 +14,7 @@ use async_compression::tokio::write::ZstdEncoder;
 use object_store::{ObjectStore, buffered::BufWriter, path::Path as StorePath};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::{Digest, failed};
+use super::{Digest, Place, failed};
 use crate::error::{Error, Result};
 
 /// Parts under way at once, besides the one that is being filled.
@@ -33,7 +33,7 @@ pub struct Written {
 
 /// An object that is being written; it is not there before [`Upload::finish`].
 pub struct Upload {
-    storage: Arc<str>,
+    storage: Place,
     key: String,
     encoder: Option<ZstdEncoder<Sink>>,
     plain_bytes: u64,
@@ -41,7 +41,7 @@ pub struct Upload {
 
 impl Upload {
     pub(super) fn new(
-        storage: Arc<str>,
+        storage: Place,
         store: Arc<dyn ObjectStore>,
         path: StorePath,
         part_bytes: usize,
@@ -111,9 +111,10 @@ impl Drop for Upload {
     }
 }
 
-async fn give_up(mut encoder: ZstdEncoder<Sink>, storage: Arc<str>, key: String) {
+async fn give_up(mut encoder: ZstdEncoder<Sink>, storage: Place, key: String) {
     if let Err(error) = encoder.get_mut().inner.abort().await {
-        tracing::debug!(%storage, key, %error, "upload.abort_failed");
+        let error = failed(&storage, "cannot give it up", &error);
+        tracing::debug!(key, %error, "upload.abort_failed");
     }
 }
 

@@ -7,6 +7,7 @@
 mod effects;
 mod holders;
 mod occurrences;
+mod outside;
 
 use std::{collections::HashMap, fmt};
 
@@ -36,6 +37,8 @@ pub struct Seen {
     pub successes: usize,
     pub occurrences: usize,
     pub takeovers: usize,
+    /// Calls and programs that receivers noted.
+    pub calls: usize,
 }
 
 impl std::ops::AddAssign for Seen {
@@ -46,6 +49,7 @@ impl std::ops::AddAssign for Seen {
         self.successes += other.successes;
         self.occurrences += other.occurrences;
         self.takeovers += other.takeovers;
+        self.calls += other.calls;
     }
 }
 
@@ -96,6 +100,7 @@ pub fn check(history: &History) -> Verdict {
     holders::tokens_grow(&indexed, &mut verdict);
     occurrences::none_lost(&indexed, &mut verdict);
     occurrences::wishes_granted(&indexed, &mut verdict);
+    outside::calls(&indexed, &mut verdict);
     let states = history.runs.iter().map(|run| run.state.as_str());
     verdict.seen.attempts = history.runs.len();
     verdict.seen.successes = states.clone().filter(|state| *state == "succeeded").count();

@@ -6,8 +6,10 @@ mod clocks;
 mod failover;
 mod limits;
 mod networks;
+mod outside;
 mod points;
 mod poolers;
+mod secrets;
 mod starts;
 
 use std::time::Duration;
@@ -45,8 +47,13 @@ enum Scene {
     TransactionPooler,
     SessionPooler,
     OldReplica,
+    OtherSchemas,
+    TwoBuilds,
     TwentyAtOnce,
-    NoHttp,
+    Calls,
+    MidCall(outside::Mishap),
+    Rude(outside::Rude),
+    Secrets,
 }
 
 const fn stage(number: &'static str, name: &'static str, scene: Scene) -> Stage {
@@ -75,8 +82,21 @@ pub const ALL: &[Stage] = &[
     stage("F23", "PgBouncer in transaction mode is refused", Scene::TransactionPooler),
     stage("F23", "PgBouncer in session mode is safe", Scene::SessionPooler),
     stage("F27", "an older replica leaves alone what it does not know", Scene::OldReplica),
+    stage("F27", "an older schema is refused, a newer one worked with", Scene::OtherSchemas),
+    stage("F27", "replicas of two builds replace each other", Scene::TwoBuilds),
     stage("F28", "twenty replicas migrate and start at once", Scene::TwentyAtOnce),
-    stage("F30", "outside kinds and a failing HTTP receiver", Scene::NoHttp),
+    stage("F30", "replicas are killed while they call and start, and the receiver fails", Scene::Calls),
+    stage(
+        "F30",
+        "a session is terminated in mid-call and mid-program",
+        Scene::MidCall(outside::Mishap::Terminated),
+    ),
+    stage("F30", "a holder is frozen in mid-call and mid-program", Scene::MidCall(outside::Mishap::Frozen)),
+    stage("secrets", "found nowhere, where all that uses them fails", Scene::Secrets),
+    stage("mutant", "call-after-takeover", Scene::Rude(outside::Rude::Late)),
+    stage("mutant", "call-with-another-key", Scene::Rude(outside::Rude::OtherKey)),
+    stage("mutant", "calls-side-by-side", Scene::Rude(outside::Rude::Beside)),
+    stage("mutant", "success-without-call", Scene::Rude(outside::Rude::Silent)),
 ];
 
 impl Stage {
@@ -98,8 +118,13 @@ impl Stage {
             Scene::TransactionPooler => poolers::transaction_mode(server).await,
             Scene::SessionPooler => poolers::session_mode(server).await,
             Scene::OldReplica => starts::old_replica(server).await,
+            Scene::OtherSchemas => starts::other_schemas(server).await,
+            Scene::TwoBuilds => starts::two_builds(server).await,
             Scene::TwentyAtOnce => starts::twenty_at_once(server).await,
-            Scene::NoHttp => lacking("this build has no outside kind yet: I6 to I8 have nothing to hold for"),
+            Scene::Calls => outside::killed(server).await,
+            Scene::MidCall(mishap) => outside::in_the_middle(server, *mishap).await,
+            Scene::Secrets => secrets::nowhere(server).await,
+            Scene::Rude(rude) => outside::by_hand(server, *rude).await,
         }
     }
 }
@@ -108,12 +133,14 @@ fn lacking<T>(what: impl Into<String>) -> Result<T> {
     Err(Lacking(what.into()).into())
 }
 
+/// Which program `sexton` a replica is, if not that of this build.
+pub const BUILD: &str = "CHAOS_SEXTON";
 const SOON: Duration = Duration::from_secs(30);
 /// A lease short enough not to make a stage long.
 const LEASE: Duration = Duration::from_millis(2500);
 
 /// Jobs of the kind `steps` that are due at once, and take about `steps` times 10 ms.
-async fn due(world: &World, count: usize, steps: i64) -> Result<()> {
+pub async fn due(world: &World, count: usize, steps: i64) -> Result<()> {
     for index in 0..count {
         let params = json!({ "steps": steps, "rest_ms": 8, "transaction": index % 2 == 1 });
         world.job(&format!("due-{index}"), "steps", "manual", params).await?;
@@ -130,7 +157,7 @@ async fn under_way(world: &World, batches: i64) -> Result<()> {
 }
 
 /// Every job succeeded and is idle.
-async fn all_done(world: &World, most: Duration) -> Result<()> {
+pub async fn all_done(world: &World, most: Duration) -> Result<()> {
     let sql = "SELECT NOT EXISTS (SELECT FROM sexton.job j WHERE j.state <> 'idle' OR NOT EXISTS
         (SELECT FROM sexton.run r WHERE r.job_id = j.id AND r.state = 'succeeded'))";
     world.until("all jobs succeed", most, sql, &[]).await

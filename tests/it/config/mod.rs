@@ -8,5 +8,8 @@ mod migrate;
 // What `sexton apply` does to the table, and what it leaves.
 mod apply;
 
+// What `sexton import` proposes.
+mod import;
+
 // What `sexton init` proposes.
 mod init;

@@ -199,6 +199,14 @@ impl Db {
     }
 }
 
+/// A new database with nothing in it, not even the schema: a session to it as superuser, and how others connect.
+pub async fn empty_database() -> (Client, String) {
+    static COUNT: AtomicU32 = AtomicU32::new(1);
+    let name = format!("empty_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+    server().create(&name).await;
+    (open(&server().config(&name), "test").await, server().conninfo(&name))
+}
+
 /// A session.
 pub(super) async fn open(config: &Config, name: &str) -> Client {
     Connector::from(config.clone()).open(name, &[]).await.unwrap().client

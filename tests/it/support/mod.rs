@@ -9,7 +9,7 @@ mod server;
 mod steps;
 
 pub use by_hand::{Hand, code, detail};
-pub use db::Db;
+pub use db::{Db, empty_database};
 pub use process::Process;
 pub use proxy::DropsOptions;
 pub use replica::Replica;

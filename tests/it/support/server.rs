@@ -64,6 +64,17 @@ impl Server {
         }
     }
 
+    /// Makes a database with nothing in it.
+    pub async fn create(&self, database: &str) {
+        match self {
+            Server::Own(cluster) => cluster.create_database(database).await.unwrap(),
+            Server::Given(config, prefix) => {
+                let create = format!("CREATE DATABASE {prefix}{database} TEMPLATE template0");
+                open(config, "test").await.batch_execute(&create).await.unwrap();
+            }
+        }
+    }
+
     /// The server of our own, to be stopped and broken.
     pub fn cluster(&mut self) -> &mut Cluster {
         match self {
@@ -73,13 +84,7 @@ impl Server {
     }
 
     async fn prepare(&self) {
-        match self {
-            Server::Own(cluster) => cluster.create_database(TEMPLATE).await.unwrap(),
-            Server::Given(config, prefix) => {
-                let create = format!("CREATE DATABASE {prefix}{TEMPLATE} TEMPLATE template0");
-                open(config, "test").await.batch_execute(&create).await.unwrap();
-            }
-        }
+        self.create(TEMPLATE).await;
         migrate(&self.config(TEMPLATE).into(), &Default::default(), |_| {}).await.unwrap();
         let session = open(&self.config(TEMPLATE), "test").await;
         session.batch_execute(include_str!("application.sql")).await.unwrap();
