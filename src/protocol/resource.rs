@@ -142,10 +142,12 @@ impl Held {
 }
 
 /// A session that holds resources and does nothing else: for scripts outside of any job.
+#[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only the command line needs it"))]
 pub(crate) struct Locks {
     session: RunSession,
 }
 
+#[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only the command line needs it"))]
 impl Locks {
     /// Opens a session with the lease of a run's.
     ///
