@@ -142,7 +142,6 @@ impl Held {
 }
 
 /// A session that holds resources and does nothing else: for scripts outside of any job.
-#[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only the command line needs it"))]
 pub(crate) struct Locks {
     session: RunSession,
 }

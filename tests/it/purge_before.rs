@@ -530,3 +530,17 @@ async fn secrets_are_in_no_table_and_wrong_parameters_are_named() {
         assert!(ran.error.as_deref().unwrap().contains(says), "{:?} does not say {says}", ran.error);
     }
 }
+
+#[tokio::test]
+async fn a_row_that_somebody_has_locked_keeps_no_other() {
+    let world = World::new().await;
+    world.users(1..=10, Some(1), 40).await;
+    world.job(json!({})).await;
+    let theirs = world.db.session().await;
+    theirs.batch_execute("BEGIN; SELECT FROM users WHERE uid = 4 FOR UPDATE").await.unwrap();
+    let ran = world.succeed().await;
+    assert_eq!((ran.rows, world.uids().await, world.came().len()), (9, vec![4], 10));
+    theirs.batch_execute("COMMIT").await.unwrap();
+    let ran = world.again().await;
+    assert_eq!((ran.rows, world.came().len()), (1, 11));
+}

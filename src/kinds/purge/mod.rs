@@ -300,7 +300,7 @@ async fn real_run(
     if let Some(calls) = &meant.calls {
         // One state of the local file for the whole run.
         let client = turn.outside.http().map_err(before::refused)?;
-        let before = before::Before::new(context, calls, client);
+        let before = before::Before::new(context, calls, client, meant.may_lock());
         before.tidy(context, scope, walk.cursor.cutoff.as_ref(), &walk.cursor).await?;
         walk.before = Some(before);
     }

@@ -396,6 +396,9 @@ impl<'a> Walk<'a> {
         context: &mut RunContext,
         limit: Duration,
     ) -> Result<(), Stop> {
+        // What the calls came to is not to be lost for a slow statement.
+        #[cfg(feature = "http")]
+        let limit = if self.before.is_some() { limit.max(VISIT_LIMIT) } else { limit };
         if self.limit != Some(limit) {
             context.limit_statements(Some(limit)).await?;
             self.limit = Some(limit);

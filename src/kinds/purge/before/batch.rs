@@ -49,12 +49,14 @@ pub struct Before<'a> {
     since: Instant,
     /// Whether rows are called for though they are not due, and targets though they are marked as down.
     force: bool,
+    /// Whether rows that others have locked can be stepped around.
+    may_lock: bool,
     pub(super) told: Told,
 }
 
 impl<'a> Before<'a> {
     /// With nothing called so far.
-    pub fn new(context: &RunContext, calls: &'a Calls, client: Arc<Client>) -> Self {
+    pub fn new(context: &RunContext, calls: &'a Calls, client: Arc<Client>, may_lock: bool) -> Self {
         let caller = Caller::new(calls, client, context.token(), context.lasting_key("row"));
         Before {
             calls,
@@ -64,6 +66,7 @@ impl<'a> Before<'a> {
             now: context.now(),
             since: Instant::now(),
             force: context.options().force == Some(true),
+            may_lock,
             told: Told::default(),
         }
     }
@@ -166,7 +169,8 @@ impl<'a> Before<'a> {
     ) -> Result<Result<u64, Undone>, Stop> {
         let mut tries = 0;
         loop {
-            match self.write(context, scope, cutoff, settled, position).await {
+            let around = tries > 0 && self.may_lock;
+            match self.write(context, scope, (cutoff, around), settled, position).await {
                 Ok(deleted) => {
                     self.told.settled(settled, deleted);
                     return Ok(Ok(deleted));
@@ -184,7 +188,7 @@ impl<'a> Before<'a> {
         &self,
         context: &mut RunContext,
         scope: &Scope,
-        cutoff: Option<&Cutoff>,
+        (cutoff, around): (Option<&Cutoff>, bool),
         settled: &Settled<'_>,
         position: &impl Serialize,
     ) -> Result<u64, Stop> {
@@ -194,7 +198,7 @@ impl<'a> Before<'a> {
             if picked.rows.is_empty() {
                 continue;
             }
-            let sql = self.calls.delete(scope, cutoff, (&picked.keys, &picked.same), guarded);
+            let sql = self.calls.delete(scope, cutoff, (&picked.keys, &picked.same), (guarded, around));
             match transaction.query(&sql.text, &sql.values).await {
                 Ok(rows) => done.extend(rows.iter().map(|row| row.get::<_, String>(0))),
                 Err(stop) => {

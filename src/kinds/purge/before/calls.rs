@@ -311,20 +311,21 @@ impl Calls {
 
     /// Deletes the rows of these keys (one list of texts for each column) that still are the same and may still go;
     /// gives their keys. `guarded`: those alone whose guard still holds.
+    /// `around`: those alone that nobody has locked.
     pub fn delete<'a>(
         &'a self,
         scope: &'a Scope,
         cutoff: Option<&'a Cutoff>,
         (keys, same): (&'a [Vec<&'a str>], &'a Vec<&'a str>),
-        guarded: bool,
+        (guarded, around): (bool, bool),
     ) -> Sql<'a> {
         let names: Vec<&str> = self.key.iter().map(|(name, _)| name.as_str()).collect();
         let casts: Vec<String> =
             self.key.iter().enumerate().map(|(n, (_, ty))| format!("k{n}::{ty}")).collect();
         let aliases: Vec<String> = (0..keys.len()).map(|n| format!("k{n}")).collect();
+        let delete = format!("DELETE FROM {} WHERE ", self.table);
         let mut sql = Sql::new(&format!(
-            "DELETE FROM {} WHERE ({}, {}) IN (SELECT {}, same FROM unnest(",
-            self.table,
+            "{delete}({}, {}) IN (SELECT {}, same FROM unnest(",
             names.join(", "),
             self.same(),
             casts.join(", ")
@@ -332,10 +333,18 @@ impl Calls {
         for list in keys {
             sql = sql.bind(list, "text[]").add(", ");
         }
-        let sql = sql.bind(same, "text[]").add(&format!(") AS picked({}, same)) AND ", aliases.join(", ")));
-        let mut sql = scope.eligible(sql, cutoff, Access::Any);
+        let sql = sql.bind(same, "text[]").add(&format!(") AS picked({}, same))", aliases.join(", ")));
+        let picked = sql.text[delete.len()..].to_owned();
+        let mut sql = scope.eligible(sql.add(" AND "), cutoff, Access::Any);
         if guarded {
             sql = sql.add(" AND ").add(&self.is_guarded());
+        }
+        if around {
+            let (open, close) = match scope.partitioned {
+                false => ("ctid = ANY (ARRAY(SELECT ctid FROM ", "))"),
+                true => ("(tableoid, ctid) IN (SELECT tableoid, ctid FROM ", ")"),
+            };
+            sql = sql.add(&format!(" AND {open}{} WHERE {picked} FOR UPDATE SKIP LOCKED{close}", self.table));
         }
         let text = self.then(&format!("{} RETURNING {}.*", sql.text, self.table));
         Sql { text, values: sql.values }
