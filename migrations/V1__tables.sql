@@ -476,4 +476,29 @@ COMMENT ON COLUMN sexton.notice.run_id IS 'About which run.';
 COMMENT ON COLUMN sexton.notice.payload_version IS 'Says how to read the payload: raised when a field changes its meaning or goes away.';
 COMMENT ON COLUMN sexton.notice.payload IS 'The run''s facts as they were then: kind, outcome, error, report, counts; see docs/notices.md.';
 
+CREATE TABLE sexton.deferred (
+  job_id   bigint NOT NULL REFERENCES sexton.job ON DELETE CASCADE,
+  row_key  text   NOT NULL,
+  run_id   uuid   NOT NULL,
+  class    text   NOT NULL CHECK (class IN ('http_5xx', 'http_4xx', 'timeout', 'connect', 'other')),
+  target   text,
+  attempts int    NOT NULL CHECK (attempts >= 0),
+  first_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  last_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
+  next_try timestamptz NOT NULL,
+  error    text,
+  PRIMARY KEY (job_id, row_key)
+);
+COMMENT ON TABLE  sexton.deferred IS 'Rows of an application that a job could not finish yet, since a call outside did not succeed: tried again when next_try is over. The rows themselves are not touched.';
+COMMENT ON COLUMN sexton.deferred.job_id IS 'The job.';
+COMMENT ON COLUMN sexton.deferred.row_key IS 'The row, by the values of its primary key, as a JSON array of texts.';
+COMMENT ON COLUMN sexton.deferred.run_id IS 'The run that deferred it last.';
+COMMENT ON COLUMN sexton.deferred.class IS 'What the last call came to, in one word.';
+COMMENT ON COLUMN sexton.deferred.target IS 'Whom it went to.';
+COMMENT ON COLUMN sexton.deferred.attempts IS 'Rounds of calls that did not succeed; 0 if none was made since its target was down.';
+COMMENT ON COLUMN sexton.deferred.first_at IS 'When it was deferred first.';
+COMMENT ON COLUMN sexton.deferred.last_at IS 'When it was deferred last.';
+COMMENT ON COLUMN sexton.deferred.next_try IS 'Runs leave it alone before; infinity: it was tried as often as the job allows.';
+COMMENT ON COLUMN sexton.deferred.error IS 'Why, in a sentence.';
+
 INSERT INTO sexton.meta DEFAULT VALUES;

@@ -651,6 +651,24 @@ LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 COMMENT ON FUNCTION sexton.note_changes(uuid, jsonb) IS
   'Writes an audit row for each change of a running run: objects with table, key, removed, and owner where one is to be told. Returns how many.';
 
+-- Called within the batch that it belongs to, so that both commit or neither.
+CREATE FUNCTION sexton.note_deferred(p_run uuid, p_rows jsonb, p_done text[]) RETURNS void
+LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  DELETE FROM sexton.deferred d USING sexton.run r
+   WHERE r.id = p_run AND r.state = 'running' AND d.job_id = r.job_id AND d.row_key = ANY (p_done);
+  INSERT INTO sexton.deferred AS d (job_id, row_key, run_id, class, target, attempts, next_try, error)
+  SELECT r.job_id, n.row_key, r.id, n.class, n.target, n.attempts, n.next_try, n.error
+    FROM sexton.run r
+   CROSS JOIN LATERAL jsonb_to_recordset(p_rows)
+              AS n(row_key text, class text, target text, attempts int, next_try timestamptz, error text)
+   WHERE r.id = p_run AND r.state = 'running'
+   ORDER BY n.row_key
+  ON CONFLICT (job_id, row_key) DO UPDATE
+     SET run_id = excluded.run_id, class = excluded.class, target = excluded.target, attempts = excluded.attempts,
+         last_at = excluded.last_at, next_try = excluded.next_try, error = excluded.error $$;
+COMMENT ON FUNCTION sexton.note_deferred(uuid, jsonb, text[]) IS
+  'Notes the rows that a running run leaves for later, and forgets those that are done with.';
+
 CREATE FUNCTION sexton.note_owner(p_run uuid, p_owner text, p_recipients jsonb) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE

@@ -27,7 +27,7 @@ BEGIN
       sexton.fence(bigint, bigint, uuid, int, bigint, bigint, jsonb),
       sexton.split(bigint, bigint, uuid, jsonb), sexton.join_run(bigint, bigint, uuid),
       sexton.finish(bigint, bigint, uuid, text, text, jsonb, bigint, interval, text, text, timestamptz, timestamptz, bigint, timestamptz),
-      sexton.note_progress(uuid, jsonb), sexton.note_changes(uuid, jsonb), sexton.note_owner(uuid, text, jsonb),
+      sexton.note_progress(uuid, jsonb), sexton.note_changes(uuid, jsonb), sexton.note_owner(uuid, text, jsonb), sexton.note_deferred(uuid, jsonb, text[]),
       sexton.note_resources(uuid, jsonb), sexton.next_one_offs(text[], bigint, text[]),
       sexton.take_resources(jsonb, bigint), sexton.give_resource(text, boolean), sexton.give_all(),
       sexton.submit_rows(text, jsonb, bigint), sexton.submit(text, jsonb, timestamptz, text),

@@ -55,7 +55,7 @@ impl Registry {
         registry
             .know(kind::Names::of(outside.names()))
             .add(kinds::fan_out::FanOut)
-            .add(kinds::purge::Purge)
+            .add(kinds::purge::Purge::new(outside.clone()))
             .add(kinds::references::References)
             .add(kinds::reset::Reset)
             .add(kinds::sql::Statement)

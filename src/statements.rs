@@ -78,6 +78,7 @@ statements! {
     MIGRATION_SERVER = "migration_server";
     MIGRATION_UNLOCK = "migration_unlock";
     NOTE_APPLIED = "note_applied";
+    NOTE_DEFERRED = "note_deferred";
     NOTE_DELIVERY = "note_delivery";
     NOTE_PROGRESS = "note_progress";
     NOTE_RESOURCES = "note_resources";
@@ -94,6 +95,7 @@ statements! {
     PURGE_CASCADES = "purge_cascades";
     PURGE_CHILDREN = "purge_children";
     PURGE_CUTOFF = "purge_cutoff";
+    PURGE_DEFERRED = "purge_deferred";
     PURGE_DETACHED = "purge_detached";
     PURGE_DONE = "purge_done";
     PURGE_DONE_BEFORE = "purge_done_before";
@@ -112,6 +114,7 @@ statements! {
     PURGE_PLANNER_RESET = "purge_planner_reset";
     PURGE_PLANS_KEPT = "purge_plans_kept";
     PURGE_PRESSURE = "purge_pressure";
+    PURGE_PRIMARY_KEY = "purge_primary_key";
     PURGE_REFERENCES = "purge_references";
     PURGE_SAME_NAMES = "purge_same_names";
     PURGE_SCHEMA = "purge_schema";

@@ -157,7 +157,9 @@ async fn a_wrong_password_and_an_unknown_database_exit_with_4() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_schema_names_migrate_and_migrate_makes_it() {
     let database = Database::empty().await;
-    for args in [&["jobs"][..], &["pause", "x"], &["run"], &["oneshot"]] {
+    for args in
+        [&["jobs"][..], &["pause", "x"], &["run"], &["oneshot"], &["exec", "--lock", "a", "--", "true"]]
+    {
         let ended = database.sexton(args);
         assert!(ended.stderr.contains("sexton migrate"), "{ended:?}");
         ended.failed(1, "schema sexton");
@@ -446,6 +448,34 @@ async fn oneshot_gives_up_what_nobody_can_start() {
     let ended = database.sexton(&["oneshot", "audit-logs"]);
     assert_eq!(ended.code, 3, "{ended:?}");
     assert!(ended.stdout.contains("audit-logs did not run. Everything destructive was halted"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_oneshot_that_is_ended_says_what_goes_on_without_it() {
+    let database = Database::with_jobs().await;
+    database.fill().await;
+    let rest = "UPDATE sexton.job SET params = params || '{\"yield_when\": \"true\", \"max_fraction\": 1}' WHERE name = 'audit-logs'";
+    database.client.batch_execute(rest).await.expect("the job can be edited");
+    database.sexton(&["arm", "audit-logs"]).done();
+    let oneshot = Command::new(assert_cmd::cargo::cargo_bin!("sexton"))
+        .args(["--database", &database.dsn, "oneshot", "audit-logs"])
+        .env_remove("SEXTON_LOG")
+        .env_remove("RUST_LOG")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    database.until("SELECT EXISTS (SELECT FROM sexton.run WHERE state = 'running')").await;
+    let process = nix::unistd::Pid::from_raw(oneshot.id().try_into().expect("a process id"));
+    nix::sys::signal::kill(process, nix::sys::signal::Signal::SIGINT).expect("it can be signalled");
+    let ended = oneshot.wait_with_output().expect("it ends");
+    let told = String::from_utf8(ended.stdout).expect("it writes UTF-8");
+    assert_eq!(ended.status.code(), Some(1), "{told}");
+    assert!(told.contains("audit-logs released: its replica shut down"), "{told}");
+    assert!(told.contains("audit-logs goes on at its cursor"), "{told}");
+    database
+        .until("SELECT due_at <= now() AND state = 'idle' FROM sexton.job WHERE name = 'audit-logs'")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

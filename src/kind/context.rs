@@ -159,6 +159,18 @@ impl RunContext {
         format!("sexton/{}/{}/{}/{step}", claim.install_id, claim.job_id, claim.occurrence.as_microsecond())
     }
 
+    /// The job's id: never used for another one.
+    pub fn job_id(&self) -> i64 {
+        self.held.claim().job_id
+    }
+
+    /// As [`RunContext::idempotency_key`], but the same for each occurrence too: for something that is done once in its
+    /// life, such as the calls for a row that goes, however often they must be made.
+    pub fn lasting_key(&self, step: &str) -> String {
+        let claim = self.held.claim();
+        format!("sexton/{}/{}/{step}", claim.install_id, claim.job_id)
+    }
+
     /// Where the last committed batch of this occurrence left off, by whichever attempt; `None` at its beginning.
     ///
     /// # Errors

@@ -124,6 +124,10 @@ async fn a_killed_backup_is_never_presented_and_its_debris_goes() {
     assert_eq!(world.listed().await, Vec::<Value>::new());
     let nothing = world.not_restored(&[], 2).await;
     assert!(nothing.contains("there is no backup"), "{nothing}");
+    // A process that is killed cannot take away what it was writing to, as the task above did.
+    let begun = left.iter().find(|file| file.ends_with("begun.json")).expect("the folder was begun");
+    let staged = world.shelf().join(begun.replace("begun.json", "wait.jsonl.zst#1"));
+    std::fs::write(&staged, "half of a set").unwrap();
 
     let ran = world.succeed().await;
     assert_eq!(ran.attempt, 2);

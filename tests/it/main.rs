@@ -101,6 +101,9 @@ mod purge_hold;
 // Purges that keep rows in a table.
 mod purge_archive;
 
+// Purges that call for each row before it goes.
+mod purge_before;
+
 // Purges that take other tables' rows along.
 mod purge_children;
 

@@ -38,6 +38,8 @@ impl Params {
         self.check_partitions()?;
         self.check_family()?;
         super::workers::check(self)?;
+        #[cfg(feature = "http")]
+        self.check_before()?;
         if self.batch.is_some_and(|rows| !(1..=1_000_000).contains(&rows)) {
             return wrong("batch", "must be from 1 to 1000000 rows");
         }
@@ -61,6 +63,25 @@ impl Params {
             return wrong("max_fraction", "must be above 0 and at most 1, such as 0.5");
         }
         Ok(())
+    }
+
+    #[cfg(feature = "http")]
+    fn check_before(&self) -> Result<(), ParamError> {
+        let Some(before) = &self.before_delete else { return Ok(()) };
+        let wrong = |message: &str| Err(ParamError::new("before_delete", message));
+        if self.walk == WalkChoice::Partition {
+            return wrong("calls for each row, but walk = \"partition\" takes partitions as a whole");
+        }
+        if self.workers > 1 {
+            return wrong("makes its calls at once by `concurrency`; leave `workers` at 1");
+        }
+        if self.children.is_some() {
+            return wrong("does not go together with `children`; a foreign key with ON DELETE CASCADE does");
+        }
+        if self.archive.is_some() {
+            return wrong("does not go together with `archive`; `on_delete` may insert what is in `deleted`");
+        }
+        before.check()
     }
 
     fn check_family(&self) -> Result<(), ParamError> {
@@ -205,7 +226,7 @@ mod tests {
 
     fn problem(params: serde_json::Value) -> Option<String> {
         let mut registry = Registry::new();
-        registry.add(Purge);
+        registry.add(Purge::default());
         registry.get("purge").expect("it was added").check(&params).err().map(|error| error.to_string())
     }
 
@@ -327,12 +348,16 @@ mod tests {
     fn the_documented_table_is_this_one() {
         let page = include_str!("../../../docs/kinds/purge.md");
         let documented: Vec<&str> = page.lines().filter(|line| line.starts_with("| `")).collect();
-        let described: Vec<String> = TABLE
-            .iter()
-            .map(|param| {
-                format!("| `{}` | {} | {} | {} |", param.name, param.takes, param.default, param.help)
-            })
-            .collect();
+        let row = |of: &str, param: &crate::kind::Param| {
+            format!("| `{of}{}` | {} | {} | {} |", param.name, param.takes, param.default, param.help)
+        };
+        let described: Vec<String> = TABLE.iter().map(|param| row("", param)).collect();
+        #[cfg(feature = "http")]
+        let described: Vec<String> = {
+            let of_calls =
+                crate::kinds::purge::BEFORE_DELETE.iter().map(|param| row("before_delete.", param));
+            described.into_iter().chain(of_calls).collect()
+        };
         assert_eq!(documented, described);
     }
 }

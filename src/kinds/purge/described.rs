@@ -113,6 +113,13 @@ pub const TABLE: &[Param] = &[
         default: "none: rows are gone",
         help: "The table that keeps the rows: each is inserted there by the statement that deletes it.",
     },
+    #[cfg(feature = "http")]
+    Param {
+        name: "before_delete",
+        takes: "table, see below",
+        default: "none: rows just go",
+        help: "Calls an HTTP endpoint for each row, which goes only when the call succeeded.",
+    },
     Param { name: "batch", takes: "rows", default: "adaptive", help: "Rows a batch, from 1 to 1,000,000." },
     Param {
         name: "pacing",

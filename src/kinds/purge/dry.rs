@@ -28,7 +28,7 @@ pub(super) async fn run(
     meant: &Meant,
     turn: &Turn,
 ) -> Result<Report, Stop> {
-    let Meant { facts, family, archive, scope, keys } = meant;
+    let Meant { facts, family, archive, scope, keys, .. } = meant;
     let cutoff = cutoff(context, params, scope).await?;
     let mut problems = Vec::new();
     note(preflight::foreign_keys(facts, keys, family, params), &mut problems)?;
@@ -71,6 +71,13 @@ pub(super) async fn run(
     }
     let children = (!children.is_empty()).then_some(children);
     let archive = archive.as_ref().map(|archive| archive.table.to_string());
+    #[cfg(feature = "http")]
+    let calls = match &meant.calls {
+        Some(calls) => super::before::dry(context, calls, scope, cutoff.as_ref()).await?,
+        None => Value::Null,
+    };
+    #[cfg(not(feature = "http"))]
+    let calls = Value::Null;
     let history = History::read(context, turn.number).await?;
     let life = Lifetime::of(context, params, cutoff.as_ref(), &history);
     let limit_rows = turn.budget.left(0);
@@ -81,6 +88,7 @@ pub(super) async fn run(
         whole,
         children,
         archive,
+        calls,
         extent,
         history,
         life,

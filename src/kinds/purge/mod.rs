@@ -13,6 +13,8 @@ mod age;
 mod ahead;
 mod among;
 mod archive;
+#[cfg(feature = "http")]
+mod before;
 mod budget;
 mod care;
 mod check;
@@ -59,6 +61,8 @@ mod workers;
 pub use crate::kind::interval::{Limit, Retention};
 pub use age::AgeUnit;
 pub use archive::Archive;
+#[cfg(feature = "http")]
+pub use before::{BeforeDelete, TABLE as BEFORE_DELETE};
 pub use children::{Child, ChildTable, Columns};
 pub use hold::{Listed, Protect};
 pub use keep::KeepLast;
@@ -83,12 +87,23 @@ use self::{
 };
 use crate::{
     kind::{Commits, Description, Kind, Mode, Nature, ParamError, Report, RunContext, Stop, Stopped},
+    outside::Outside,
     statements,
 };
 
 /// Deletes the rows of a table whose time is over. See `docs/kinds/purge.md`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Purge;
+#[derive(Clone, Debug, Default)]
+pub struct Purge {
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only calls need it"))]
+    outside: Outside,
+}
+
+impl Purge {
+    /// Calls, where a job wants that, by what the replica knows locally.
+    pub fn new(outside: Outside) -> Self {
+        Purge { outside }
+    }
+}
 
 impl Kind for Purge {
     type Params = Params;
@@ -116,6 +131,11 @@ impl Kind for Purge {
         params.check()
     }
 
+    #[cfg(feature = "http")]
+    fn needs(&self, params: &Params) -> Vec<crate::kind::Need> {
+        params.before_delete.as_ref().map(BeforeDelete::needs).unwrap_or_default()
+    }
+
     async fn run(&self, context: &mut RunContext, params: Params) -> Result<Report, Stop> {
         if context.options().range.is_some() {
             return Err(Stop::refused(
@@ -136,6 +156,7 @@ impl Kind for Purge {
             done,
             cursor: context.cursor::<Cursor>()?,
             among: None,
+            outside: self.outside.clone(),
         };
         one(context, &params, &mut turn).await
     }
@@ -156,6 +177,8 @@ struct Turn {
     cursor: Option<Cursor>,
     /// How the job stands with all its targets.
     among: Option<Among>,
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only calls need it"))]
+    outside: Outside,
 }
 
 /// The purge of one table.
@@ -174,6 +197,8 @@ struct Meant {
     archive: Option<archive::Into>,
     scope: Scope,
     keys: Vec<ForeignKey>,
+    #[cfg(feature = "http")]
+    calls: Option<before::Calls>,
 }
 
 impl Meant {
@@ -192,7 +217,20 @@ impl Meant {
         preflight::family(&facts, &family, archive.as_ref())?;
         let scope = target::scope(context, params, &facts, &family).await?;
         let keys = target::all_foreign_keys(context, &facts, &family).await?;
-        Ok(Meant { facts, family, archive, scope, keys })
+        #[cfg(feature = "http")]
+        let calls = match &params.before_delete {
+            Some(before) => Some(before::Calls::read(context, before, &facts, &scope).await?),
+            None => None,
+        };
+        Ok(Meant {
+            facts,
+            family,
+            archive,
+            scope,
+            keys,
+            #[cfg(feature = "http")]
+            calls,
+        })
     }
 
     async fn warnings(&self, context: &mut RunContext) -> Result<Vec<String>, Stop> {
@@ -211,7 +249,7 @@ async fn real_run(
     meant: &Meant,
     turn: &mut Turn,
 ) -> Result<Report, Stop> {
-    let Meant { facts, family, archive, scope, keys } = meant;
+    let Meant { facts, family, archive, scope, keys, .. } = meant;
     let since = tokio::time::Instant::now();
     preflight::foreign_keys(facts, keys, family, params)?;
     let mut budget = turn.budget.clone();
@@ -241,7 +279,11 @@ async fn real_run(
     before.warnings.extend(whole.as_ref().and_then(Whole::warning));
     let rows = guard::table_rows(context, scope).await?;
     let unit = choose::unit(context, facts, cursor.at, rows).await?;
-    let pace = Pace::new(params.pace(), unit, params.batch);
+    #[cfg(feature = "http")]
+    let batch = params.batch.or(meant.calls.as_ref().map(|_| before::RANGE));
+    #[cfg(not(feature = "http"))]
+    let batch = params.batch;
+    let pace = Pace::new(params.pace(), unit, batch);
     choose::keep_planner(context, scope).await?;
     // A batch that a crash undoes is met again by the next run, which stands where the undone one began.
     context.commits(Commits::Relaxed);
@@ -251,6 +293,14 @@ async fn real_run(
     walk.removal = Removal::new(family, archive.as_ref(), scope);
     if let Some(removal) = &walk.removal {
         removal.prepare(context).await?;
+    }
+    #[cfg(feature = "http")]
+    if let Some(calls) = &meant.calls {
+        // One state of the local file for the whole run.
+        let client = turn.outside.http().map_err(before::refused)?;
+        let before = before::Before::new(context, calls, client);
+        before.tidy(context, scope, walk.cursor.cutoff.as_ref(), &walk.cursor).await?;
+        walk.before = Some(before);
     }
     before.started = tokio::time::Instant::now();
     let ended = workers::run(&mut walk, context, params, facts).await;

@@ -52,6 +52,9 @@ pub struct Params {
     pub children: Option<Vec<Child>>,
     /// Where the rows are kept.
     pub archive: Option<Archive>,
+    /// What is called for each row before it goes.
+    #[cfg(feature = "http")]
+    pub before_delete: Option<super::before::BeforeDelete>,
     /// Rows a batch; adaptive if absent.
     pub batch: Option<u64>,
     /// How much of the database the purge takes; gently if absent.

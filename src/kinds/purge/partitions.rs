@@ -128,6 +128,8 @@ fn spares(params: &Params, scope: &Scope) -> Option<&'static str> {
         on_referenced: _,
         children,
         archive: rows_kept,
+        #[cfg(feature = "http")]
+        before_delete,
         batch: _,
         pacing: _,
         window: _,
@@ -151,6 +153,8 @@ fn spares(params: &Params, scope: &Scope) -> Option<&'static str> {
         // Their rows go row by row, and so does what is kept in a table.
         ("children", children.is_some()),
         ("archive", rows_kept.is_some()),
+        #[cfg(feature = "http")]
+        ("before_delete", before_delete.is_some()),
         ("where", written.is_some() || !predicate.is_empty()),
         ("a hold", !holds.is_empty()),
         ("protect", protect.is_some() || !unless.is_empty()),

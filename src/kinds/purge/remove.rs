@@ -367,7 +367,7 @@ impl<'a> Removal<'a> {
 }
 
 /// What may be tried again as it is.
-fn contention(stop: Stop) -> Result<Batch, Stop> {
+pub(super) fn contention(stop: Stop) -> Result<Batch, Stop> {
     let undone = match &stop {
         Stop::Failed(error) => match error.sqlstate() {
             Some("55P03") => Undone::LockTimeout,

@@ -96,6 +96,13 @@ pub async fn of_run(
     let Walk { cursor, tally, whole, pressure, removal, parts, .. } = &walk;
     let whole = whole.as_ref().map(|whole| whole.to_json());
     let removal = removal.as_ref().map(|removal| removal.to_json());
+    #[cfg(feature = "http")]
+    let calls = match &walk.before {
+        Some(before) => before.to_json(context).await?,
+        None => Value::Null,
+    };
+    #[cfg(not(feature = "http"))]
+    let calls = Value::Null;
     let (min, max) = tally.extremes.unwrap_or_default();
     let details = json!({
         "dry": false,
@@ -119,6 +126,7 @@ pub async fn of_run(
         left,
         whole.unwrap_or_default(),
         removal.unwrap_or_default(),
+        calls,
         pressure.to_json(),
         parts.clone(),
         care.details,
@@ -168,6 +176,8 @@ pub struct Found {
     pub children: Option<Vec<Value>>,
     /// Where rows would be kept.
     pub archive: Option<String>,
+    /// The calls that would be made, as JSON.
+    pub calls: Value,
     /// Oldest and youngest age that would go.
     pub extent: Option<(Option<Moment>, Option<Moment>)>,
     /// How earlier runs went.
@@ -212,7 +222,7 @@ pub fn of_dry_run(params: &Params, scope: &Scope, now: Timestamp, found: Found) 
         "estimate": estimate, "longest_life": found.life.as_ref().map(Lifetime::to_json),
         "deleted": 0,
     });
-    filled(Report::new(Stopped::Drained), [details, found.whole])
+    filled(Report::new(Stopped::Drained), [details, found.whole, found.calls])
 }
 
 /// The holds that were kept; nothing if there are none.

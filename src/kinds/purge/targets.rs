@@ -46,6 +46,9 @@ impl Params {
             if target.workers != 1 {
                 return Err(ParamError::new(at("workers"), "must be 1: targets have one session"));
             }
+            if target.before_delete.is_some() {
+                return Err(ParamError::new(at("before_delete"), "is not for one of several targets"));
+            }
             target.check().map_err(|error| ParamError::new(at(&error.path), error.message))?;
         }
         // What is the job's is checked in each; without one that has all the rest right, it would not be.
@@ -84,6 +87,7 @@ impl Params {
             ("exact_counts", self.exact_counts),
             ("detach", self.detach != Detach::Plain),
             ("vacuum", self.vacuum != VacuumChoice::Auto),
+            ("before_delete", self.before_delete.is_some()),
         ];
         given.iter().find(|(_, given)| *given).map(|(name, _)| *name)
     }
@@ -155,7 +159,7 @@ mod tests {
             "yield_when": "a", "yield_for": "1m", "limit_rows": 1, "time_limit": "1m", "refuse_above": 1,
             "max_fraction": 0.9, "allow_unindexed_fk": true, "walk": "heap", "workers": 2,
             "straddling": "rows", "archive_schema": "old", "exact_counts": true, "detach": "concurrently",
-            "vacuum": "never", "targets": [],
+            "vacuum": "never", "before_delete": {"url": "https://example.org/{id}"}, "targets": [],
         });
         for param in TABLE {
             let name = param.name;

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     kind::{ComeBack, Mode, Report, RunContext, Stop, Stopped},
+    outside::Outside,
     statements,
 };
 
@@ -66,6 +67,7 @@ async fn look(context: &mut RunContext, job: &Params, each: &[(&Params, Table)])
             done: 0,
             cursor: None,
             among: None,
+            outside: Outside::default(),
         };
         let line = match super::one(context, params, &mut turn).await {
             Ok(report) => Line::told(params, &report),
@@ -120,6 +122,7 @@ async fn take_turns(
             done: share.rows,
             cursor,
             among: Some(among),
+            outside: Outside::default(),
         };
         let told = super::one(context, params, &mut turn).await;
         among = turn.among.take().ok_or_else(|| failed("a turn lost its job"))?;

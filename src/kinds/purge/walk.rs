@@ -133,6 +133,9 @@ pub struct Walk<'a> {
     pub(super) pressure: Pressure,
     /// How it removes rows that do not just go.
     pub(super) removal: Option<Removal<'a>>,
+    /// What it calls for rows before they go.
+    #[cfg(feature = "http")]
+    pub(super) before: Option<super::before::Before<'a>>,
 }
 
 impl<'a> Walk<'a> {
@@ -163,6 +166,8 @@ impl<'a> Walk<'a> {
             whole: None,
             pressure,
             removal: None,
+            #[cfg(feature = "http")]
+            before: None,
         }
     }
 
@@ -271,6 +276,11 @@ impl<'a> Walk<'a> {
         after: &Cursor,
     ) -> Result<Batch, Stop> {
         let (scope, cutoff) = (self.scope, self.cursor.cutoff);
+        #[cfg(feature = "http")]
+        if let Some(before) = &mut self.before {
+            let here = &self.cursor;
+            return before.batch(context, scope, (cutoff.as_ref(), range, form), (here, after)).await;
+        }
         if let Some(removal) = &mut self.removal {
             return removal.batch(context, scope, (cutoff.as_ref(), range, form), after).await;
         }

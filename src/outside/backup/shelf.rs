@@ -209,7 +209,8 @@ impl Shelf {
         let kept = folder.key(kept);
         let keys: Vec<String> =
             objects.into_iter().map(|object| object.key).filter(|key| *key != kept).collect();
-        self.storage.delete(&keys).await
+        self.storage.delete(&keys).await?;
+        self.storage.delete_unfinished(&folder.path).await
     }
 }
 

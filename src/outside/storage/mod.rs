@@ -252,6 +252,25 @@ impl OpenStorage {
         Ok(())
     }
 
+    /// Deletes what writers that were killed half way left in a folder, which no list shows; a bucket keeps such parts where
+    /// only its lifecycle rules reach. A writer that is still at it fails when it is done.
+    ///
+    /// # Errors
+    /// If the folder cannot be read or written.
+    ///
+    /// # Cancel safety
+    /// As [`OpenStorage::delete`].
+    pub async fn delete_unfinished(&self, prefix: &str) -> Result<()> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let folder = folder.join(self.path(prefix)?.as_ref());
+        let removed = tokio::task::spawn_blocking(move || remove_staged(&folder)).await;
+        removed.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(|error| {
+            Error::new(ErrorKind::Outside, format!("cannot delete what is unfinished in {prefix}"))
+                .about(format!("storage {}", self.place.name))
+                .caused_by(error)
+        })
+    }
+
     /// `Path::join` would make one segment of `a/b`, hence the text.
     fn path(&self, key: &str) -> Result<StorePath> {
         let whole = match (self.prefix.is_empty(), key.is_empty()) {
@@ -309,6 +328,26 @@ fn hidden(name: &str, contents: &Contents) -> Arc<[Secret]> {
 /// Servers quote what they were sent: S3 itself tells the key's id of a request that it turns away.
 fn strike_out(text: String, hidden: &[Secret]) -> String {
     hidden.iter().fold(text, |text, secret| text.replace(secret.expose(), "[secret]"))
+}
+
+/// Until an object is complete, the client library writes to `NAME#NUMBER` beside it; no key of ours has a `#`.
+fn remove_staged(folder: &std::path::Path) -> std::io::Result<()> {
+    let entries = match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        entries => entries?,
+    };
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        let number = name.to_str().and_then(|name| name.rsplit_once('#')).map(|(_, number)| number);
+        if number.is_some_and(|number| number.parse::<u64>().is_ok()) && entry.file_type()?.is_file() {
+            match std::fs::remove_file(entry.path()) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                removed => removed?,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What the client library reports, with what helps. Its texts hold those of their causes, so the causes are left out.
