@@ -111,6 +111,7 @@ CREATE TABLE sexton.job (
   needs              text[] NOT NULL DEFAULT '{}',
   target_name        text,
   target_oid         oid,
+  targets            jsonb,
   applied            jsonb,
   generation         bigint,
   deploys            text[] NOT NULL DEFAULT '{}',
@@ -226,6 +227,7 @@ COMMENT ON COLUMN sexton.job.invalid_reason IS 'Why a replica refuses this sched
 COMMENT ON COLUMN sexton.job.needs IS 'What a replica must know locally to run this revision (secret:NAME, storage:NAME, host:NAME, …), as the one that validated it read from the params. Replicas without leave it to others.';
 COMMENT ON COLUMN sexton.job.target_name IS 'params.table, schema-qualified, as the editor''s search_path resolved it.';
 COMMENT ON COLUMN sexton.job.target_oid IS 'The oid of that table.';
+COMMENT ON COLUMN sexton.job.targets IS 'The same of each of params.targets, in their order: [{"name": …, "oid": …}]; NULL for a job without these.';
 COMMENT ON COLUMN sexton.job.applied IS 'What `sexton apply` wrote last: a row that differs was edited by hand, and is left alone.';
 COMMENT ON COLUMN sexton.job.generation IS 'The generation of the file that was applied last; older files are refused.';
 COMMENT ON COLUMN sexton.job.deploys IS 'The deployments that "at deploy" has already fired for, the last ten.';

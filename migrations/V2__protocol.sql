@@ -45,6 +45,7 @@ BEGIN
     NEW.needs := '{}';
     NEW.target_name := NULL;
     NEW.target_oid := NULL;
+    NEW.targets := NULL;
     IF NEW.run_as IS NOT NULL AND pg_catalog.to_regrole(pg_catalog.quote_ident(NEW.run_as)) IS NULL THEN
       RAISE EXCEPTION 'job %: run_as: there is no role "%"', NEW.name, NEW.run_as USING ERRCODE = '42704';
     ELSIF NEW.run_as IS NOT NULL AND NOT pg_catalog.pg_has_role(current_user, NEW.run_as::name, 'MEMBER') THEN
@@ -72,25 +73,36 @@ BEGIN
         WHERE c.oid = target;
     END IF;
     IF NEW.kind = 'purge' AND NEW.database IS NULL THEN
-      -- The other tables that it writes to: children and archives.
+      -- The other tables that it writes to: those of its targets, children and archives.
       FOR other IN
-        WITH child(entry) AS (
-          SELECT pg_catalog.jsonb_array_elements(CASE pg_catalog.jsonb_typeof(NEW.params -> 'children')
-                   WHEN 'array' THEN NEW.params -> 'children' ELSE '[]' END)
-        ), named(param, name, may) AS (
-          SELECT 'children', CASE pg_catalog.jsonb_typeof(entry) WHEN 'string' THEN entry #>> '{}' ELSE entry ->> 'table' END, 'DELETE'
+        WITH target(path, entry) AS (
+          SELECT '', NEW.params
+          UNION ALL SELECT pg_catalog.format('targets[%s].', t.ord - 1), t.entry
+            FROM pg_catalog.jsonb_array_elements(CASE pg_catalog.jsonb_typeof(NEW.params -> 'targets')
+                   WHEN 'array' THEN NEW.params -> 'targets' ELSE '[]' END) WITH ORDINALITY AS t(entry, ord)
+        ), child(path, parent, entry) AS (
+          SELECT t.path, t.entry ->> 'table', c.entry
+            FROM target t CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(CASE pg_catalog.jsonb_typeof(t.entry -> 'children')
+                   WHEN 'array' THEN t.entry -> 'children' ELSE '[]' END) AS c(entry)
+        ), named(param, name, may, parent) AS (
+          SELECT path || 'table', entry ->> 'table', 'DELETE', NULL FROM target WHERE path <> ''
+          UNION ALL
+          SELECT path || 'children', CASE pg_catalog.jsonb_typeof(entry) WHEN 'string' THEN entry #>> '{}' ELSE entry ->> 'table' END, 'DELETE', parent
             FROM child
-          UNION ALL SELECT 'children.archive', entry -> 'archive' ->> 'table', 'INSERT' FROM child
-          UNION ALL SELECT 'archive', NEW.params -> 'archive' ->> 'table', 'INSERT'
+          UNION ALL SELECT path || 'children.archive', entry -> 'archive' ->> 'table', 'INSERT', NULL FROM child
+          UNION ALL SELECT path || 'archive', entry -> 'archive' ->> 'table', 'INSERT', NULL FROM target
         )
-        SELECT n.param, n.name, n.may, pg_catalog.to_regclass(n.name) AS oid FROM named n WHERE n.name ~ '\S'
+        SELECT n.param, n.name, n.may, pg_catalog.to_regclass(n.name) AS oid, pg_catalog.to_regclass(n.parent) AS parent
+          FROM named n WHERE n.name ~ '\S'
       LOOP
         IF other.oid IS NULL THEN
           RAISE EXCEPTION 'job %: params.%: table "%" does not exist', NEW.name, other.param, other.name
-            USING ERRCODE = '42P01', HINT = coalesce('Tables that refer to ' || NEW.target_name || ': ' || (
+            USING ERRCODE = '42P01', HINT = coalesce('Tables that refer to ' || (
+              SELECT pg_catalog.format('%I.%I', n.nspname, k.relname)
+                FROM pg_catalog.pg_class k JOIN pg_catalog.pg_namespace n ON n.oid = k.relnamespace WHERE k.oid = other.parent) || ': ' || (
               SELECT pg_catalog.string_agg(DISTINCT c.conrelid::pg_catalog.regclass::text, ', ')
                 FROM pg_catalog.pg_constraint c
-               WHERE c.contype = 'f' AND c.confrelid = NEW.target_oid AND other.may = 'DELETE'),
+               WHERE c.contype = 'f' AND c.confrelid = other.parent),
               'Create it first, or name its schema as well: schema.table.');
         ELSIF NOT (CASE other.may WHEN 'DELETE' THEN pg_catalog.has_table_privilege(current_user, other.oid, 'DELETE')
                                   ELSE pg_catalog.has_any_column_privilege(current_user, other.oid, 'INSERT') END) THEN
@@ -98,6 +110,13 @@ BEGIN
             USING ERRCODE = '42501', HINT = 'A job has no more rights than its editor: grant it first.';
         END IF;
       END LOOP;
+      IF pg_catalog.jsonb_typeof(NEW.params -> 'targets') = 'array' THEN
+        SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('name', pg_catalog.format('%I.%I', n.nspname, c.relname), 'oid', c.oid) ORDER BY t.ord)
+          INTO NEW.targets
+          FROM pg_catalog.jsonb_array_elements(NEW.params -> 'targets') WITH ORDINALITY AS t(entry, ord)
+          LEFT JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(t.entry ->> 'table')
+          LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace;
+      END IF;
     END IF;
   END IF;
 

@@ -92,11 +92,17 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION sexton.resume_all() IS 'Ends pause_all(). Jobs that were paused one by one stay paused.';
 
+CREATE FUNCTION sexton.looked_up(targets jsonb) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT jsonb_agg(jsonb_build_object('name', e ->> 'name', 'oid', coalesce(to_regclass(e ->> 'name')::oid, (e ->> 'oid')::oid)) ORDER BY ord)
+    FROM jsonb_array_elements(targets) WITH ORDINALITY AS t(e, ord) $$;
+COMMENT ON FUNCTION sexton.looked_up(jsonb) IS 'The targets of a job, with the oids of the tables that have their names now. Internal.';
+
 CREATE FUNCTION sexton.arm(job text, approve bigint DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   j sexton.job := sexton.whole_job(arm.job);
-  now_there oid := to_regclass(j.target_name);
+  named record;
 BEGIN
   IF j.invalid_reason IS NOT NULL THEN
     RAISE EXCEPTION 'job %: cannot be armed, it is invalid: %', job, j.invalid_reason USING ERRCODE = 'SX005', HINT = 'Mend its definition first.';
@@ -104,13 +110,20 @@ BEGIN
     RAISE EXCEPTION 'job %: approve: % is no number of rows', job, approve USING ERRCODE = 'SX006';
   END IF;
   -- Another table may stand under the name by now. Whoever arms accepts it, if the author of the job could have.
-  IF now_there <> j.target_oid THEN
-    IF to_regrole(quote_ident(j.edited_by)) IS NULL OR NOT has_table_privilege(j.edited_by, now_there, 'DELETE') THEN
+  FOR named IN
+    SELECT t.name, to_regclass(t.name)::oid AS now_there
+      FROM (SELECT j.target_name, j.target_oid UNION SELECT e ->> 'name', (e ->> 'oid')::oid FROM jsonb_array_elements(j.targets) e) AS t(name, oid)
+     WHERE to_regclass(t.name)::oid <> t.oid
+  LOOP
+    IF to_regrole(quote_ident(j.edited_by)) IS NULL OR NOT has_table_privilege(j.edited_by, named.now_there, 'DELETE') THEN
       RAISE EXCEPTION 'job %: % was replaced, and %, who edited the job last, may not delete from the new one',
-        job, j.target_name, j.edited_by USING ERRCODE = '42501', HINT = 'Edit the job as a role that may.';
+        job, named.name, j.edited_by USING ERRCODE = '42501', HINT = 'Edit the job as a role that may.';
     END IF;
-    UPDATE sexton.job k SET target_oid = now_there WHERE k.id = j.id;
-  END IF;
+    UPDATE sexton.job k
+       SET target_oid = CASE WHEN k.target_name = named.name THEN named.now_there ELSE k.target_oid END,
+           targets = sexton.looked_up(k.targets)
+     WHERE k.id = j.id;
+  END LOOP;
   UPDATE sexton.job k SET armed_revision = k.revision, armed_at = clock_timestamp(), armed_by = sexton.actor(),
          disarmed_at = NULL, disarmed_by = NULL, approved_rows = approve,
          approved_by = CASE WHEN approve IS NOT NULL THEN sexton.actor() END,
@@ -286,6 +299,7 @@ BEGIN
   END IF;
   -- Another cluster has other oids.
   UPDATE sexton.job SET target_oid = to_regclass(target_name) WHERE target_name IS NOT NULL;
+  UPDATE sexton.job SET targets = sexton.looked_up(targets) WHERE targets IS NOT NULL;
   INSERT INTO sexton.audit (actor, verb) VALUES (sexton.actor(), 'adopt');
   PERFORM sexton.wake(0);
   RETURN 'Adopted: destructive and outside kinds run again, in this database.';

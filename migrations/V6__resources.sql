@@ -201,12 +201,15 @@ BEGIN
   END LOOP;
   -- Two jobs on one table exclude each other; the one-offs of a job do not, since max_running says how many there may be.
   RETURN wanted::jsonb || CASE
-    WHEN j.target_oid IS NULL OR j.shares_table OR p_mode = 'dry' THEN '[]'
-    WHEN j.parent_id IS NULL OR j.max_running = 1 THEN jsonb_build_array('table:' || j.target_oid)
-    ELSE jsonb_build_array(jsonb_build_object('name', 'table:' || j.target_oid, 'shared', true)) END;
+    WHEN j.shares_table OR p_mode = 'dry' THEN '[]'
+    ELSE (SELECT coalesce(jsonb_agg(CASE
+                   WHEN j.parent_id IS NULL OR j.max_running = 1 THEN to_jsonb('table:' || t.oid)
+                   ELSE jsonb_build_object('name', 'table:' || t.oid, 'shared', true) END), '[]')
+            FROM (SELECT j.target_oid UNION SELECT (e ->> 'oid')::oid FROM jsonb_array_elements(j.targets) e) AS t(oid)
+           WHERE t.oid IS NOT NULL) END;
 END $$;
 COMMENT ON FUNCTION sexton.wanted(sexton.job, text) IS
-  'The resources that a run of the job holds: those it names, with its inputs put in, and that of its table, unless it only looks. Internal.';
+  'The resources that a run of the job holds: those it names, with its inputs put in, and those of its tables, unless it only looks. Internal.';
 
 -- The claim's part: one-offs have places, then resources. The caller holds the job's row and its lock.
 CREATE FUNCTION sexton.take_for(j sexton.job, p_mode text, OUT held jsonb, OUT barred text)
@@ -311,6 +314,7 @@ BEGIN
   NEW.revision := p.revision;   NEW.validated_revision := p.validated_revision;
   NEW.invalid_reason := p.invalid_reason;
   NEW.target_name := p.target_name;                               NEW.target_oid := p.target_oid;
+  NEW.targets := p.targets;
   NEW.edited_at := p.edited_at; NEW.edited_by := p.edited_by;     NEW.needs := p.needs;
   NEW.paused_at := NULL;        NEW.paused_by := NULL;
   NEW.pause_reason := NULL;     NEW.paused_until := NULL;
@@ -336,11 +340,11 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   IF (j.revision, j.validated_revision, j.invalid_reason, j.armed_revision, j.paused_at, j.paused_until, j.timeout,
       j.max_attempts, j.backoff, j.backoff_max, j.resume_after, j.priority, j.search_path, j.resources, j.shares_table,
-      j.max_running, j.target_oid, j.target_name, j.edited_by, j.app, j.needs)
+      j.max_running, j.target_oid, j.target_name, j.targets, j.edited_by, j.app, j.needs)
      IS DISTINCT FROM
      (was.revision, was.validated_revision, was.invalid_reason, was.armed_revision, was.paused_at, was.paused_until, was.timeout,
       was.max_attempts, was.backoff, was.backoff_max, was.resume_after, was.priority, was.search_path, was.resources, was.shares_table,
-      was.max_running, was.target_oid, was.target_name, was.edited_by, was.app, was.needs) THEN
+      was.max_running, was.target_oid, was.target_name, was.targets, was.edited_by, was.app, was.needs) THEN
     UPDATE sexton.job SET version = version WHERE parent_id = j.id;
   END IF;
 END $$;

@@ -1,6 +1,6 @@
--- The tables that purges work on, as the present role sees them. No parameters; one row a job, by name; no locks.
+-- The tables that purges work on, as the present role sees them. No parameters; one row a job and table, by name; no locks.
 -- unindexed: foreign keys to the table without an index at the referencing side, each a scan for every row deleted.
-SELECT j.name AS job, coalesce(j.target_name, j.params ->> 'table') AS target, c.oid IS NOT NULL AS present,
+SELECT j.name AS job, t.name AS target, c.oid IS NOT NULL AS present,
        c.relkind::text IN ('r', 'p') AS is_table,
        coalesce(pg_catalog.has_table_privilege(c.oid, 'SELECT') AND pg_catalog.has_table_privilege(c.oid, 'DELETE'), false) AS may_purge,
        coalesce(pg_catalog.row_security_active(c.oid), false) AS filtered,
@@ -15,7 +15,10 @@ SELECT j.name AS job, coalesce(j.target_name, j.params ->> 'table') AS target, c
                  WHERE i.indrelid = f.conrelid AND i.indpred IS NULL AND i.indisvalid AND i.indkey[0] = ANY (f.conkey))
               ORDER BY 1) AS unindexed
   FROM sexton.job j
-  LEFT JOIN pg_catalog.pg_class c ON c.oid = j.target_oid
+ CROSS JOIN LATERAL (
+         SELECT coalesce(j.target_name, j.params ->> 'table'), j.target_oid WHERE j.targets IS NULL
+         UNION SELECT e ->> 'name', (e ->> 'oid')::oid FROM pg_catalog.jsonb_array_elements(j.targets) e) AS t(name, oid)
+  LEFT JOIN pg_catalog.pg_class c ON c.oid = t.oid
   LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE j.kind = 'purge' AND j.parent_id IS NULL AND j.database IS NULL
- ORDER BY j.name
+ ORDER BY j.name, t.name

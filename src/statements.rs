@@ -97,6 +97,7 @@ statements! {
     PURGE_CUTOFF = "purge_cutoff";
     PURGE_DEFERRED = "purge_deferred";
     PURGE_DETACHED = "purge_detached";
+    PURGE_DONE = "purge_done";
     PURGE_DONE_BEFORE = "purge_done_before";
     PURGE_FLUSH = "purge_flush";
     PURGE_FOREIGN_KEYS = "purge_foreign_keys";
@@ -110,6 +111,7 @@ statements! {
     PURGE_PLAN_CACHED = "purge_plan_cached";
     PURGE_PLANNER = "purge_planner";
     PURGE_PLANNER_FAMILY = "purge_planner_family";
+    PURGE_PLANNER_RESET = "purge_planner_reset";
     PURGE_PLANS_KEPT = "purge_plans_kept";
     PURGE_PRESSURE = "purge_pressure";
     PURGE_PRIMARY_KEY = "purge_primary_key";
@@ -118,7 +120,9 @@ statements! {
     PURGE_SCHEMA = "purge_schema";
     PURGE_SIZE = "purge_size";
     PURGE_TARGET = "purge_target";
+    PURGE_TARGETS = "purge_targets";
     PURGE_TRIGGERS = "purge_triggers";
+    PURGE_TURN = "purge_turn";
     PURGE_VACUUM_COST = "purge_vacuum_cost";
     PURGE_WAL = "purge_wal";
     RAISE_ALARMS = "raise_alarms";

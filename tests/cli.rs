@@ -473,7 +473,9 @@ async fn a_oneshot_that_is_ended_says_what_goes_on_without_it() {
     assert_eq!(ended.status.code(), Some(1), "{told}");
     assert!(told.contains("audit-logs released: its replica shut down"), "{told}");
     assert!(told.contains("audit-logs goes on at its cursor"), "{told}");
-    database.until("SELECT due_at <= now() AND state = 'idle' FROM sexton.job WHERE name = 'audit-logs'").await;
+    database
+        .until("SELECT due_at <= now() AND state = 'idle' FROM sexton.job WHERE name = 'audit-logs'")
+        .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -146,6 +146,7 @@ pub(crate) struct Locks {
     session: RunSession,
 }
 
+#[cfg_attr(not(feature = "cli"), expect(dead_code, reason = "only the command line needs it"))]
 impl Locks {
     /// Opens a session with the lease of a run's.
     ///

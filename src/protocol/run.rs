@@ -161,9 +161,10 @@ pub enum Stop {
     TimedOut,
     /// The work failed; it is tried again as the job's `max_attempts` allow.
     Failed(Error),
-    /// Failed, since what was found is not what was expected: a health check.
+    /// Failed, with something to report: what a health check found instead of what was expected, or which of several
+    /// targets failed.
     Unexpected {
-        /// What was expected, and what was found.
+        /// What was expected, and what was found; or what failed.
         error: Error,
         /// What was found, as in a report.
         details: Map<String, Value>,
@@ -227,7 +228,7 @@ impl Stop {
             Stop::TimedOut => (Outcome::TimedOut, "took longer than the job's timeout".to_owned(), None),
             Stop::Failed(error) => (Outcome::Failed, described(&error), None),
             Stop::Unexpected { error, mut details } => {
-                details.insert("stopped".to_owned(), "unexpected".into());
+                details.entry("stopped").or_insert_with(|| "unexpected".into());
                 (Outcome::Failed, described(&error), Some(Value::Object(details)))
             }
             Stop::Refused { reason, remedy, mut details } => {

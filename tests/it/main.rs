@@ -119,6 +119,9 @@ mod purge_partitions;
 // When a purge steps back, and for whom.
 mod purge_pressure;
 
+// Purges of several tables by one job.
+mod purge_targets;
+
 // Purges with several workers.
 mod purge_workers;
 

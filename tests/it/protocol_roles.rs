@@ -138,6 +138,7 @@ async fn an_author_writes_definitions_and_not_the_protocols_columns() {
         "attempt = 0",
         "validated_revision = revision",
         "target_oid = 1",
+        "targets = '[]'",
         "run_id = NULL",
         "lock_id = 1",
         "edited_by = 'somebody'",

@@ -68,15 +68,36 @@ fn any(run: &RunRow) -> String {
     text
 }
 
-/// The plan of a purge, in the order in which one asks; `None` if this is no such report.
+/// The plan of a purge; `None` if this is no such report.
 fn purge(job: &str, report: &Value) -> Option<String> {
-    let (eligible, refusals) = (report.get("eligible")?.as_i64()?, report.get("would_refuse")?.as_array()?);
-    let of =
-        report["table_rows"].as_i64().map(|rows| format!(" of {}", format::count(rows))).unwrap_or_default();
+    let Some(targets) = report["targets"].as_array().filter(|_| report["dry"] == true) else {
+        return of_table(job, report);
+    };
+    let eligible = format::count(report.get("eligible")?.as_i64()?);
     let mut text = format!(
-        "A run of {job} now would delete {}{of} rows; nothing was written.\n",
-        format::count(eligible)
+        "A run of {job} now would delete {eligible} rows by {} targets; nothing was written.\n",
+        targets.len()
     );
+    text.push_str(&refusals(report.get("would_refuse")?.as_array()?));
+    for (target, number) in targets.iter().zip(1..) {
+        let said = |name: &str| target[name].as_str();
+        let narrowed = said("where").map(|predicate| format!(" where {predicate}")).unwrap_or_default();
+        text.push_str(&format!("\nTarget {number}: {}{narrowed}\n", said("table").unwrap_or("-")));
+        match target["outcome"].as_str() {
+            Some("succeeded") => text.push_str(&of_table(job, target)?),
+            outcome => text.push_str(&format!(
+                "It would be {}: {}\n",
+                outcome.unwrap_or("-"),
+                said("reason").or(said("error")).unwrap_or("-")
+            )),
+        }
+    }
+    Some(text)
+}
+
+/// Why a run would be refused.
+fn refusals(refusals: &[Value]) -> String {
+    let mut text = String::new();
     if !refusals.is_empty() {
         text.push_str("But it would be refused:\n");
     }
@@ -84,6 +105,19 @@ fn purge(job: &str, report: &Value) -> Option<String> {
         text.push_str(&format!("  {}\n", refusal["reason"].as_str().unwrap_or_default()));
         text.extend(refusal["remedy"].as_str().map(|remedy| format!("  → {remedy}\n")));
     }
+    text
+}
+
+/// The plan of the purge of a table, in the order in which one asks; `None` if this is no such report.
+fn of_table(job: &str, report: &Value) -> Option<String> {
+    let (eligible, refused) = (report.get("eligible")?.as_i64()?, report.get("would_refuse")?.as_array()?);
+    let of =
+        report["table_rows"].as_i64().map(|rows| format!(" of {}", format::count(rows))).unwrap_or_default();
+    let mut text = format!(
+        "A run of {job} now would delete {}{of} rows; nothing was written.\n",
+        format::count(eligible)
+    );
+    text.push_str(&refusals(refused));
     text.push('\n');
     let said = |name: &str| report[name].as_str().unwrap_or("-").to_owned();
     text.push_str(&format!("cutoff    {} (retention {})\n", said("cutoff"), said("retention")));
@@ -175,5 +209,25 @@ mod tests {
             "{text}"
         );
         assert_eq!(purge("other", &serde_json::json!({"stopped": "drained"})), None);
+    }
+
+    #[test]
+    fn the_plan_of_several_targets_has_each_of_them_below_their_sum() {
+        let report = serde_json::json!({
+            "dry": true, "eligible": 1200, "would_refuse": [{"reason": "b: too much", "remedy": "arm it"}],
+            "targets": [
+                {"table": "a", "where": "x", "outcome": "succeeded", "eligible": 1200, "table_rows": 5000,
+                 "would_refuse": []},
+                {"table": "b", "outcome": "refused", "reason": "b is gone"},
+            ],
+        });
+        let text = purge("tidy", &report).expect("it is a purge's");
+        assert!(text.starts_with("A run of tidy now would delete 1,200 rows by 2 targets;"), "{text}");
+        assert!(text.contains("refused:\n  b: too much\n  → arm it\n"), "{text}");
+        assert!(
+            text.contains("\nTarget 1: a where x\nA run of tidy now would delete 1,200 of 5,000 rows"),
+            "{text}"
+        );
+        assert!(text.contains("\nTarget 2: b\nIt would be refused: b is gone\n"), "{text}");
     }
 }

@@ -48,6 +48,11 @@ impl Budget {
         Ok(Budget { rows, purse: None, took: false, until: time.map(from_now), closes })
     }
 
+    /// What is left of it once so many more rows are gone.
+    pub fn less(&self, rows: u64) -> Budget {
+        Budget { rows: self.rows.map(|left| left.saturating_sub(rows)), ..self.clone() }
+    }
+
     /// For so many that work at a time: its clones keep to it together.
     pub fn shared(&self, workers: u16) -> Budget {
         let share = 2 * u64::from(workers.max(1));

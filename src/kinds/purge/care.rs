@@ -100,7 +100,7 @@ pub async fn after(
             continue;
         }
         context.progress(&json!({ "vacuum": heap.name })).await?;
-        if params.pacing != Pacing::Full {
+        if params.pace() != Pacing::Full {
             context.query(statements::PURGE_VACUUM_COST, &[]).await?;
         }
         match vacuum::clean_afterwards(context, heap.oid, Cleaning::VacuumAnalyze).await {

@@ -21,8 +21,11 @@ impl Params {
     /// The first parameter that is wrong.
     pub fn check(&self) -> Result<(), ParamError> {
         let wrong = |path: &str, message: &str| Err(ParamError::new(path, message));
+        if let Some(targets) = &self.targets {
+            return self.check_targets(targets);
+        }
         if self.table.trim().is_empty() {
-            return wrong("table", "is empty");
+            return wrong("table", "is missing; name the table, or several `targets`");
         }
         if let Some((name, age)) = self.age()
             && age.trim().is_empty()
@@ -40,7 +43,7 @@ impl Params {
         if self.batch.is_some_and(|rows| !(1..=1_000_000).contains(&rows)) {
             return wrong("batch", "must be from 1 to 1000000 rows");
         }
-        match self.pacing {
+        match self.pace() {
             Pacing::RowsPerSecond(0) => return wrong("pacing", "rows_per_second must be at least 1"),
             Pacing::DutyCycle(share) if !(share > 0.0 && share <= 1.0) => {
                 return wrong("pacing", "duty_cycle must be above 0 and at most 1, such as 0.25");

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    among::Among,
     moment::{Block, Moment},
     walk_detach::Detaching,
 };
@@ -39,6 +40,9 @@ pub struct Cursor {
     pub eligible: u64,
     /// Whether these were counted, or estimated.
     pub counted: bool,
+    /// Where the table is one of several targets: how the job stands with all of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub among: Option<Among>,
 }
 
 /// The cutoff of an occurrence.
@@ -137,6 +141,7 @@ mod tests {
             detaching: None,
             eligible: 0,
             counted: true,
+            among: None,
         };
         for block in 0..200 {
             cursor.remember(Range::Blocks(Block(block * 2), Block(block * 2 + 1)));

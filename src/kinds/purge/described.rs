@@ -8,8 +8,14 @@ pub const TABLE: &[Param] = &[
     Param {
         name: "table",
         takes: "table name",
-        default: "none: it must be given",
+        default: "none: needed unless `targets` is given",
         help: "The table, as SQL would name it; it is resolved once, when the job is saved.",
+    },
+    Param {
+        name: "targets",
+        takes: "list of { table, … }",
+        default: "none: one table",
+        help: "Several tables, each with parameters of its own: all of these but `pacing`, `window`, `yield_when`, `yield_for`, `limit_rows` and `time_limit`, which are the job's.",
     },
     Param {
         name: "by",

@@ -67,13 +67,25 @@ impl Verdict {
     }
 }
 
+/// What an operator approved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Approval {
+    /// So many rows may go though a guard refuses.
+    pub rows: Option<u64>,
+    /// Whether it is for one table; else the job as a whole says what to approve.
+    pub alone: bool,
+}
+
+/// What a refusal of one of several targets says instead of the line that approves it.
+pub const TOGETHER: &str = "One approval is for all targets of the job: the run as a whole says which";
+
 /// Asks the guards.
 pub async fn judge(
     context: &mut RunContext,
     params: &Params,
-    scope: &Scope,
-    facts: &Facts,
+    (scope, facts): (&Scope, &Facts),
     cutoff: Option<&Cutoff>,
+    approval: Approval,
 ) -> Result<Verdict, Stop> {
     let mut eligible = measure(context, scope, facts, cutoff).await?;
     let mut reason = None;
@@ -97,26 +109,33 @@ pub async fn judge(
         ));
     }
     let Some(reason) = reason else { return Ok(Verdict { eligible, refusal: None, approved: None }) };
-    if let Some(approved) = context.approved_rows()
-        && count(context, scope, cutoff, Some(approved.saturating_add(1))).await? <= approved
-    {
-        return Ok(Verdict { eligible, refusal: None, approved: Some(approved) });
+    if let Some(approved) = approval.rows {
+        let rows = count(context, scope, cutoff, Some(approved.saturating_add(1))).await?;
+        if rows <= approved {
+            let eligible = Eligible { rows, counted: true, ..eligible };
+            return Ok(Verdict { eligible, refusal: None, approved: Some(approved) });
+        }
     }
     eligible = Eligible { rows: count(context, scope, cutoff, None).await?, counted: true, ..eligible };
-    let refusal = Some(refusal(context.job(), &reason, eligible.rows));
-    Ok(Verdict { eligible, refusal, approved: None })
+    let mut refusal = refusal(context.job(), &reason, eligible.rows);
+    if !approval.alone {
+        TOGETHER.clone_into(&mut refusal.remedy);
+    }
+    Ok(Verdict { eligible, refusal: Some(refusal), approved: None })
 }
 
 fn refusal(job: &str, reason: &str, rows: u64) -> Refusal {
+    Refusal { reason: format!("{reason}: {rows} rows would go"), remedy: remedy(job, rows) }
+}
+
+/// The line that lets one run delete that many rows, and a few more.
+pub fn remedy(job: &str, rows: u64) -> String {
     let most = with_headroom(rows);
-    Refusal {
-        reason: format!("{reason}: {rows} rows would go"),
-        remedy: format!(
-            "If that is right, let one run through: sexton arm {job} --approve {most} \
-             (or: SELECT sexton.arm('{}', {most});)",
-            job.replace('\'', "''")
-        ),
-    }
+    format!(
+        "If that is right, let one run through: sexton arm {job} --approve {most} \
+         (or: SELECT sexton.arm('{}', {most});)",
+        job.replace('\'', "''")
+    )
 }
 
 /// Rounded up by a hundredth or so: more rows come of age until the approval.

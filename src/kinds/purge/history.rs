@@ -70,10 +70,11 @@ impl Past {
 }
 
 impl History {
-    /// Reads it.
-    pub async fn read(context: &mut RunContext) -> Result<Self, Stop> {
+    /// Reads it: that of the job, or of one of its targets.
+    pub async fn read(context: &mut RunContext, target: Option<usize>) -> Result<Self, Stop> {
         let run = context.run_id();
-        let rows = context.query(statements::PURGE_HISTORY, &[&run]).await?;
+        let target = target.map(|target| i32::try_from(target).unwrap_or(i32::MAX));
+        let rows = context.query(statements::PURGE_HISTORY, &[&run, &target]).await?;
         Ok(History(rows.iter().map(Past::of).collect()))
     }
 

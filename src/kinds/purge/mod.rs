@@ -10,8 +10,9 @@
 //! from the run's now, once, and committed with the cursor before the first row goes.
 
 mod age;
-mod archive;
 mod ahead;
+mod among;
+mod archive;
 #[cfg(feature = "http")]
 mod before;
 mod budget;
@@ -22,6 +23,7 @@ mod choose;
 mod counts;
 mod cursor;
 mod described;
+mod dry;
 mod family;
 mod guard;
 mod history;
@@ -43,8 +45,11 @@ mod remove;
 mod report;
 mod sample;
 mod statement;
+mod summary;
 mod target;
+mod targets;
 mod text;
+mod turns;
 mod walk;
 mod walk_detach;
 mod walk_heap;
@@ -52,8 +57,6 @@ mod walk_index;
 mod walk_partition;
 mod window;
 mod workers;
-
-use serde_json::{Value, json};
 
 pub use crate::kind::interval::{Limit, Retention};
 pub use age::AgeUnit;
@@ -68,16 +71,15 @@ pub use params::{CutoffFrom, Detach, OnReferenced, Pacing, Params, Straddling, V
 pub use window::Window;
 
 use self::{
+    among::Among,
     budget::Budget,
     cursor::{Cursor, Cutoff, Place},
     family::Family,
-    history::History,
-    lifetime::Lifetime,
-    moment::Moment,
+    guard::Approval,
     pace::Pace,
     pressure::Pressure,
     remove::Removal,
-    report::{Before, Found, Sizes},
+    report::{Before, Sizes},
     statement::Scope,
     target::{Facts, ForeignKey},
     walk::Walk,
@@ -140,34 +142,52 @@ impl Kind for Purge {
                 "narrow it by `where` and an input",
             ));
         }
-        let facts = Facts::read(context, &params).await?;
-        preflight::table(context.job(), &facts)?;
-        let family = family::read(context, &params, &facts).await?;
-        let archive = match &params.archive {
-            Some(archive) => Some(archive::read(context, archive, &facts, "archive").await?),
-            None => None,
-        };
-        preflight::family(&facts, &family, archive.as_ref())?;
-        let scope = target::scope(context, &params, &facts, &family).await?;
-        let keys = target::all_foreign_keys(context, &facts, &family).await?;
-        #[cfg(feature = "http")]
-        let calls = match &params.before_delete {
-            Some(before) => Some(before::Calls::read(context, before, &facts, &scope).await?),
-            None => None,
-        };
-        let meant = Meant {
-            facts,
-            family,
-            archive,
-            scope,
-            keys,
-            #[cfg(feature = "http")]
-            calls,
-        };
-        match context.mode() {
-            Mode::Dry => dry_run(context, &params, &meant).await,
-            Mode::Real => real_run(context, &params, &meant, &self.outside).await,
+        if let Some(targets) = params.each_target() {
+            return turns::run(context, &params, &targets).await;
         }
+        let done = rows_done_before(context).await?;
+        let budget = Budget::new(&params, context.options(), done, context.now())?;
+        let mut turn = Turn {
+            table: context.target().map(|(name, oid)| (name.to_owned(), oid)),
+            number: None,
+            approval: Approval { rows: context.approved_rows(), alone: true },
+            budget,
+            done,
+            cursor: context.cursor::<Cursor>()?,
+            among: None,
+            #[cfg(feature = "http")]
+            outside: self.outside.clone(),
+        };
+        one(context, &params, &mut turn).await
+    }
+}
+
+/// What a purge of one table knows of the job around it.
+struct Turn {
+    /// The table's name and oid, if it was found when the job was saved.
+    table: Option<(String, u32)>,
+    /// Which of several targets it is.
+    number: Option<usize>,
+    /// What an operator approved, or what is left of it.
+    approval: Approval,
+    budget: Budget,
+    /// Rows of the table that earlier attempts deleted.
+    done: u64,
+    /// Where an earlier attempt left off.
+    cursor: Option<Cursor>,
+    /// How the job stands with all its targets.
+    among: Option<Among>,
+    /// What the replica knows locally, for calls.
+    #[cfg(feature = "http")]
+    outside: Outside,
+}
+
+/// The purge of one table.
+async fn one(context: &mut RunContext, params: &Params, turn: &mut Turn) -> Result<Report, Stop> {
+    let meant = Meant::read(context, params, turn.table.clone()).await?;
+    match context.mode() {
+        Mode::Dry => dry::run(context, params, &meant, turn).await,
+        Mode::Real => real_run(context, params, &meant, turn).await,
     }
 }
 
@@ -183,6 +203,37 @@ struct Meant {
 }
 
 impl Meant {
+    async fn read(
+        context: &mut RunContext,
+        params: &Params,
+        table: Option<(String, u32)>,
+    ) -> Result<Self, Stop> {
+        let facts = Facts::read(context, params, table).await?;
+        preflight::table(context.job(), &facts)?;
+        let family = family::read(context, params, &facts).await?;
+        let archive = match &params.archive {
+            Some(archive) => Some(archive::read(context, archive, &facts, "archive").await?),
+            None => None,
+        };
+        preflight::family(&facts, &family, archive.as_ref())?;
+        let scope = target::scope(context, params, &facts, &family).await?;
+        let keys = target::all_foreign_keys(context, &facts, &family).await?;
+        #[cfg(feature = "http")]
+        let calls = match &params.before_delete {
+            Some(before) => Some(before::Calls::read(context, before, &facts, &scope).await?),
+            None => None,
+        };
+        Ok(Meant {
+            facts,
+            family,
+            archive,
+            scope,
+            keys,
+            #[cfg(feature = "http")]
+            calls,
+        })
+    }
+
     async fn warnings(&self, context: &mut RunContext) -> Result<Vec<String>, Stop> {
         preflight::warnings(context, &self.facts, &self.keys, &self.family, self.archive.as_ref()).await
     }
@@ -197,14 +248,12 @@ async fn real_run(
     context: &mut RunContext,
     params: &Params,
     meant: &Meant,
-    #[cfg_attr(not(feature = "http"), expect(unused_variables, reason = "only calls need it"))]
-    outside: &Outside,
+    turn: &mut Turn,
 ) -> Result<Report, Stop> {
     let Meant { facts, family, archive, scope, keys, .. } = meant;
     let since = tokio::time::Instant::now();
     preflight::foreign_keys(facts, keys, family, params)?;
-    let done = rows_done_before(context).await?;
-    let mut budget = Budget::new(params, context.options(), done, context.now())?;
+    let mut budget = turn.budget.clone();
     if budget.spent(0) == Some(Stopped::WindowClosed) {
         return Ok(report::of_closed_window(params, context.now()));
     }
@@ -212,14 +261,15 @@ async fn real_run(
         since,
         started: since,
         sizes: Sizes::read(context, facts.oid).await?,
-        done,
+        done: turn.done,
         wal: report::wal(context).await?,
         warnings: meant.warnings(context).await?,
         approved: None,
+        target: turn.number,
     };
-    let cursor = match context.cursor::<Cursor>()? {
-        Some(cursor) => cursor,
-        None => begin(context, params, facts, scope, keys, &mut before).await?,
+    let cursor = match turn.cursor.take() {
+        Some(cursor) => Cursor { among: turn.among.clone(), ..cursor },
+        None => begin(context, params, meant, turn, &mut before).await?,
     };
     let whole = match cursor.at {
         Place::Partition(_) => {
@@ -234,7 +284,7 @@ async fn real_run(
     let batch = params.batch.or(meant.calls.as_ref().map(|_| before::RANGE));
     #[cfg(not(feature = "http"))]
     let batch = params.batch;
-    let pace = Pace::new(params.pacing, unit, batch);
+    let pace = Pace::new(params.pace(), unit, batch);
     choose::keep_planner(context, scope).await?;
     // A batch that a crash undoes is met again by the next run, which stands where the undone one began.
     context.commits(Commits::Relaxed);
@@ -248,7 +298,7 @@ async fn real_run(
     #[cfg(feature = "http")]
     if let Some(calls) = &meant.calls {
         // One state of the local file for the whole run.
-        let client = outside.http().map_err(before::refused)?;
+        let client = turn.outside.http().map_err(before::refused)?;
         let before = before::Before::new(context, calls, client, meant.may_lock());
         before.tidy(context, scope, walk.cursor.cutoff.as_ref(), &walk.cursor).await?;
         walk.before = Some(before);
@@ -266,16 +316,19 @@ async fn real_run(
 async fn begin(
     context: &mut RunContext,
     params: &Params,
-    facts: &Facts,
-    scope: &Scope,
-    keys: &[ForeignKey],
+    Meant { facts, scope, keys, .. }: &Meant,
+    turn: &mut Turn,
     before: &mut Before,
 ) -> Result<Cursor, Stop> {
     sample::look(context, scope).await?;
     let cutoff = cutoff(context, params, scope).await?;
-    let verdict = guard::judge(context, params, scope, facts, cutoff.as_ref()).await?.enforce()?;
+    let table = (scope, facts);
+    let verdict = guard::judge(context, params, table, cutoff.as_ref(), turn.approval).await?.enforce()?;
     before.approved = verdict.approved;
     let eligible = verdict.eligible;
+    if let (Some(among), Some(_)) = (&mut turn.among, verdict.approved) {
+        among.use_approval(eligible.rows);
+    }
     let chosen = choose::choose(context, params, scope, facts, keys, cutoff.as_ref(), eligible).await?;
     let cursor = Cursor {
         cutoff,
@@ -288,83 +341,10 @@ async fn begin(
         detaching: None,
         eligible: eligible.rows,
         counted: eligible.counted,
+        among: turn.among.clone(),
     };
     context.checkpoint(&cursor).await?;
     Ok(cursor)
-}
-
-async fn dry_run(context: &mut RunContext, params: &Params, meant: &Meant) -> Result<Report, Stop> {
-    let Meant { facts, family, archive, scope, keys, .. } = meant;
-    let cutoff = cutoff(context, params, scope).await?;
-    let mut problems = Vec::new();
-    note(preflight::foreign_keys(facts, keys, family, params), &mut problems)?;
-    note(sample::look(context, scope).await, &mut problems)?;
-    let verdict = guard::judge(context, params, scope, facts, cutoff.as_ref()).await?;
-    let kept = match scope.keeps_some() {
-        false => 0,
-        true => guard::count_with_kept(context, scope, cutoff.as_ref())
-            .await?
-            .saturating_sub(verdict.eligible.rows),
-    };
-    let eligible = verdict.eligible;
-    let chosen = choose::choose(context, params, scope, facts, keys, cutoff.as_ref(), eligible).await;
-    let chosen = note(chosen, &mut problems)?;
-    let whole = match chosen.as_ref().map(|chosen| chosen.at) {
-        Some(Place::Partition(_)) => {
-            Some(Whole::read(context, params, scope, facts, keys, cutoff.as_ref()).await?)
-        }
-        _ => None,
-    };
-    let mut missing: Vec<String> =
-        preflight::unindexed(keys, family).into_iter().map(|(_, remedy)| remedy).collect();
-    if let Some(chosen) = &chosen {
-        missing.extend(choose::missing_index(context, scope, facts, chosen.at, eligible).await?);
-    }
-    let walk = chosen.map(|chosen| (chosen.at.walk(), chosen.why));
-    let extent = extent(context, scope, cutoff.as_ref()).await?;
-    let mut warnings = meant.warnings(context).await?;
-    warnings.extend(whole.as_ref().and_then(Whole::warning));
-    let whole = match whole {
-        Some(whole) => whole.listed(context).await?,
-        None => Value::Null,
-    };
-    let mut children = Vec::new();
-    for table in family.tables() {
-        let sql = family.count(scope, cutoff.as_ref(), table.facts.oid());
-        let rows = guard::number(&context.query(&sql.text, &sql.values).await?);
-        let archive = table.archive.as_ref().map(|archive| archive.table.as_str());
-        children.push(json!({"table": table.facts.name(), "eligible": rows, "archive": archive}));
-    }
-    let children = (!children.is_empty()).then_some(children);
-    let archive = archive.as_ref().map(|archive| archive.table.to_string());
-    #[cfg(feature = "http")]
-    let calls = match &meant.calls {
-        Some(calls) => before::dry(context, calls, scope, cutoff.as_ref()).await?,
-        None => Value::Null,
-    };
-    #[cfg(not(feature = "http"))]
-    let calls = Value::Null;
-    let history = History::read(context).await?;
-    let life = Lifetime::of(context, params, cutoff.as_ref(), &history);
-    let limit_rows = Budget::new(params, context.options(), 0, context.now())?.left(0);
-    let found = Found {
-        cutoff,
-        verdict,
-        walk,
-        whole,
-        children,
-        archive,
-        calls,
-        extent,
-        history,
-        life,
-        limit_rows,
-        kept,
-        problems,
-        missing,
-        warnings,
-    };
-    Ok(report::of_dry_run(params, scope, context.now(), found))
 }
 
 async fn cutoff(context: &mut RunContext, params: &Params, scope: &Scope) -> Result<Option<Cutoff>, Stop> {
@@ -373,29 +353,6 @@ async fn cutoff(context: &mut RunContext, params: &Params, scope: &Scope) -> Res
     match params.keep_min {
         Some(rows) => keep::at_least(context, scope, rows, cutoff).await.map(Some),
         None => Ok(Some(cutoff)),
-    }
-}
-
-/// The oldest and the youngest age that would go.
-async fn extent(
-    context: &mut RunContext,
-    scope: &Scope,
-    cutoff: Option<&Cutoff>,
-) -> Result<Option<(Option<Moment>, Option<Moment>)>, Stop> {
-    let Some(sql) = scope.extent(cutoff) else { return Ok(None) };
-    let rows = context.query(&sql.text, &sql.values).await?;
-    Ok(rows.first().map(|row| (row.get(0), row.get(1))))
-}
-
-/// In a dry run, what a run would refuse is noted instead.
-fn note<T>(result: Result<T, Stop>, problems: &mut Vec<(String, Option<String>)>) -> Result<Option<T>, Stop> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(Stop::Refused { reason, remedy, .. }) => {
-            problems.push((reason, remedy));
-            Ok(None)
-        }
-        Err(stop) => Err(stop),
     }
 }
 

@@ -12,8 +12,11 @@ use crate::kind::interval::{Limit, Retention};
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
-    /// The table.
+    /// The table; empty where there are several targets.
+    #[serde(default)]
     pub table: String,
+    /// Several tables, each with parameters of its own, instead of one.
+    pub targets: Option<Vec<Params>>,
     /// The age: a column or an SQL expression.
     pub by: Option<String>,
     /// What the age counts since 1970, if it is an integer.
@@ -54,9 +57,8 @@ pub struct Params {
     pub before_delete: Option<super::before::BeforeDelete>,
     /// Rows a batch; adaptive if absent.
     pub batch: Option<u64>,
-    /// How much of the database the purge takes.
-    #[serde(default)]
-    pub pacing: Pacing,
+    /// How much of the database the purge takes; gently if absent.
+    pub pacing: Option<Pacing>,
     /// The hours in which it works.
     pub window: Option<Window>,
     /// An SQL condition during which the purge rests.
@@ -191,6 +193,11 @@ pub enum Straddling {
 }
 
 impl Params {
+    /// How much of the database the purge takes.
+    pub fn pace(&self) -> Pacing {
+        self.pacing.unwrap_or_default()
+    }
+
     /// The zone in force.
     pub fn zone(&self) -> &str {
         self.time_zone.as_deref().unwrap_or("UTC")

@@ -58,7 +58,7 @@ impl Pressure {
     pub fn new(params: &Params, oid: u32) -> Self {
         Pressure {
             oid,
-            server: params.pacing == Pacing::Gentle,
+            server: params.pace() == Pacing::Gentle,
             query: params.yield_when.as_deref().map(|text| Scope::ask(&Quoted::expression(text))),
             patience: params.yield_for.map_or(YIELD_FOR, |Limit(time)| time),
             rest: LOOK_EVERY,

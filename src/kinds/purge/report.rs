@@ -69,6 +69,8 @@ pub struct Before {
     pub warnings: Vec<String>,
     /// The rows that an operator approved, if the purge passed by that.
     pub approved: Option<u64>,
+    /// Which of several targets it is.
+    pub target: Option<usize>,
 }
 
 /// The report of a run that deleted.
@@ -82,7 +84,7 @@ pub async fn of_run(
 ) -> Result<Report, Stop> {
     let took = before.started.elapsed();
     let wal = wal(context).await?.zip(before.wal).map(|(after, before)| after - before);
-    let history = History::read(context).await?;
+    let history = History::read(context, before.target).await?;
     let left = left::after(context, &walk, stopped, oid, before.done, &history).await?;
     let life = Lifetime::of(context, params, walk.cursor.cutoff.as_ref(), &history);
     let walked = Sizes::read(context, oid).await?;

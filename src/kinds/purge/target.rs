@@ -60,9 +60,13 @@ pub struct ForeignKey {
 }
 
 impl Facts {
-    /// Reads them.
-    pub async fn read(context: &mut RunContext, params: &Params) -> Result<Self, Stop> {
-        let Some((name, oid)) = context.target().map(|(name, oid)| (name.to_owned(), oid)) else {
+    /// Reads those of the table that was found when the job was saved.
+    pub async fn read(
+        context: &mut RunContext,
+        params: &Params,
+        table: Option<(String, u32)>,
+    ) -> Result<Self, Stop> {
+        let Some((name, oid)) = table else {
             let reason = format!("table {} was not found when the job was saved", params.table);
             return Err(Stop::refused(reason, "create it, then save the job again"));
         };

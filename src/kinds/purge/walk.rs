@@ -415,8 +415,9 @@ impl<'a> Walk<'a> {
         let Cursor { at, end, eligible, .. } = &self.cursor;
         let own = (self.tally.deleted, self.tally.batches);
         let (rows, batches) = self.together.as_ref().map_or(own, |together| together.counted());
+        let target = self.cursor.among.as_ref().and_then(|among| among.left.front());
         let progress = json!({
-            "rows": rows, "eligible": eligible, "batches": batches,
+            "target": target, "rows": rows, "eligible": eligible, "batches": batches,
             "walk": at.walk(), "at": at, "end": end, "part": context.part(),
         });
         context.progress(&progress).await

@@ -58,7 +58,7 @@ pub fn check(params: &Params) -> Result<(), ParamError> {
     let wrong = |message: &str| Err(ParamError::new("workers", message));
     match params.workers {
         1 => Ok(()),
-        2..=MOST if params.pacing != Pacing::Full => wrong(
+        2..=MOST if params.pace() != Pacing::Full => wrong(
             "more than 1 need pacing = \"full\": the other paces bound what they take together, and one is enough for that",
         ),
         2..=MOST if params.walk == WalkChoice::Partition => {
@@ -327,6 +327,7 @@ mod tests {
             detaching: None,
             eligible: 1000,
             counted: true,
+            among: None,
         }
     }
 

@@ -86,6 +86,7 @@ pub const ALL: &[Stage] = &[
     stage("F27", "replicas of two builds replace each other", Scene::TwoBuilds),
     stage("F28", "twenty replicas migrate and start at once", Scene::TwentyAtOnce),
     stage("F30", "replicas are killed while they call and start, and the receiver fails", Scene::Calls),
+    stage("F30", "a replica is killed in mid-call and mid-program", Scene::MidCall(outside::Mishap::Killed)),
     stage(
         "F30",
         "a session is terminated in mid-call and mid-program",

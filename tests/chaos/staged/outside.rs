@@ -66,6 +66,8 @@ async fn all_succeed_again(world: &World) -> Result<()> {
 /// What becomes of a holder in the middle of its work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mishap {
+    /// Its replica is killed, and what it started must die with it.
+    Killed,
     /// Its session is terminated: it must let go of the call and the program at once.
     Terminated,
     /// It is frozen beyond its lease, and then goes on.
@@ -77,10 +79,14 @@ pub async fn in_the_middle(server: &Server, mishap: Mishap) -> Result<String> {
     let world = server.world().await?;
     let outside = Outside::start(31).await?;
     outside.sink.relent();
-    let mut fleet = outside.fleet(&world, 1, LEASE).await?;
+    // The program outlasts the short lease, so a killed replica's case has that of users.
+    let lease = if mishap == Mishap::Killed { Duration::from_secs(15) } else { LEASE };
+    let mut fleet = outside.fleet(&world, 1, lease).await?;
     let call = json!({ "endpoint": "sink", "path": "call/first-hangs", "timeout": "1m" });
     world.job("call", "http", "manual", call).await?;
-    let long = json!({ "command": "diary", "params": { "ms": 2000, "manners": "stubborn" } });
+    // It would be seen beside the next one, which waits for a second at the most.
+    let milliseconds = if mishap == Mishap::Killed { 4000 } else { 2000 };
+    let long = json!({ "command": "diary", "params": { "ms": milliseconds, "manners": "stubborn" } });
     world.job("start", "command", "manual", long).await?;
     for job in ["call", "start"] {
         plan(&world, job).await?;
@@ -97,17 +103,20 @@ pub async fn in_the_middle(server: &Server, mishap: Mishap) -> Result<String> {
     let from = now();
     let terminate = "SELECT pg_terminate_backend(backend_pid) FROM sexton.run WHERE state = 'running'";
     match mishap {
+        Mishap::Killed => fleet.members[0].process.kill(),
         Mishap::Terminated => world.execute(terminate).await?,
         Mishap::Frozen => fleet.members[0].process.signal(Signal::SIGSTOP),
     }
     fleet
-        .join(&world, 1, |setup| outside.known_to(crate::process::Setup { lease: Some(LEASE), ..setup }))
+        .join(&world, 1, |setup| outside.known_to(crate::process::Setup { lease: Some(lease), ..setup }))
         .await?;
     all_done(&world, SOON).await?;
-    fleet.heal()?;
+    if mishap == Mishap::Frozen {
+        fleet.heal()?;
+    }
     fleet.drain(SOON).await?;
     let told = vec![Excuse { replica: "r0".to_owned(), from, until: now() }];
-    if mishap == Mishap::Terminated {
+    if mishap != Mishap::Frozen {
         return clean(&verdict(&world, &outside, Vec::new()).await?);
     }
     let untold = verdict(&world, &outside, Vec::new()).await?;
