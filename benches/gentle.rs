@@ -60,7 +60,7 @@ const SETUP: &str = "
     VACUUM (FREEZE, ANALYZE) audit_log, account;
     CHECKPOINT;
     INSERT INTO sexton.job (name, kind, params) VALUES ('audit-log', 'purge',
-      '{\"table\": \"audit_log\", \"by\": \"created_at\", \"retention\": \"1 year\", \"max_fraction\": 1}');
+      '{\"table\": \"audit_log\", \"by\": \"created_at\", \"retention\": \"1 year\", \"max_fraction\": 1, \"vacuum\": \"never\"}');
     SELECT sexton.arm('audit-log');";
 
 /// A transaction of the application: when it should have begun, since the run did, and how long after that it was over.
