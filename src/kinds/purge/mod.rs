@@ -94,6 +94,7 @@ use crate::{
 /// Deletes the rows of a table whose time is over. See `docs/kinds/purge.md`.
 #[derive(Clone, Debug, Default)]
 pub struct Purge {
+    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only calls need it"))]
     outside: Outside,
 }
 
