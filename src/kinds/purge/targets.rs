@@ -169,7 +169,7 @@ mod tests {
             "yield_when": "a", "yield_for": "1m", "limit_rows": 1, "time_limit": "1m", "refuse_above": 1,
             "max_fraction": 0.9, "allow_unindexed_fk": true, "walk": "heap", "workers": 2,
             "straddling": "rows", "archive_schema": "old", "exact_counts": true, "detach": "concurrently",
-            "vacuum": "never", "targets": [],
+            "vacuum": "never", "targets": [], "before_delete": {"url": "https://a.example/{id}"},
         });
         for param in TABLE {
             let name = param.name;
