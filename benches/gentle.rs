@@ -317,7 +317,8 @@ fn plot(windows: &[Window], done: &[Done]) -> String {
             "<rect x=\"{from:.1}\" y=\"30\" width=\"{:.1}\" height=\"230\" fill=\"{fill}\"/>",
             to - from
         ));
-        put(format!("<text x=\"{from:.1}\" y=\"24\" fill=\"#555\">{name}</text>"));
+        let middle = (from + to) / 2.0;
+        put(format!("<text x=\"{middle:.1}\" y=\"24\" fill=\"#555\" text-anchor=\"middle\">{name}</text>"));
     }
     for (label, ms) in [
         ("0.1 ms", 0.1),

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::kind::{Param, ParamError};
 
-/// What a job of kind `command` is told. See [`TABLE`] for what each means.
+/// What a job of kind `command` is told. See `docs/kinds/command.md` for what each means.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Params {
