@@ -4,8 +4,9 @@
 
 use jiff::Timestamp;
 use serde_json::json;
+use sexton::testing::Occurrence;
 
-use crate::support::{Db, Replica, code};
+use crate::support::{Db, Replica, Steps, code};
 
 /// Regular instants that a run was made for, that runs stand for, and that nobody has taken over yet.
 async fn accounts(db: &Db) -> (i64, i64, i64) {
@@ -322,6 +323,33 @@ async fn a_job_in_another_database_is_left_and_one_with_other_rights_is_rejected
     let why = "SELECT sexton.why('elsewhere') LIKE '%knows the database \"archive\"%'";
     db.until("it is said why the job waits", why, &[]).await;
     replica.drain().await;
+}
+
+/// A run that ends reads the schedule, then settles. What another replica plans in between must not be overwritten by
+/// the plan that it has not: the job would never be due again.
+#[tokio::test]
+async fn a_plan_that_another_made_while_a_run_was_ending_stays() {
+    let db = Db::new().await;
+    db.steps_job("job", json!({"hold_before": 1, "refuse_at": 1})).await;
+    let run = Occurrence::of("job", db.config.clone()).registry(Steps::registry()).run();
+    let meanwhile = async {
+        db.until_job("job", "state = 'running'").await;
+        db.execute("UPDATE sexton.job SET schedule = 'every 1h' WHERE name = 'job'").await;
+        assert!(!db.job::<bool>("job", "planned").await);
+        // Whoever ends the run has read by the time it waits for this row.
+        let another = db.session().await;
+        another.batch_execute("BEGIN; SELECT FROM sexton.job FOR UPDATE").await.unwrap();
+        db.open_gate("gate").await;
+        let ends = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
+                      AND wait_event_type = 'Lock' AND query LIKE '%sexton.finish(%')";
+        db.until("the run waits to end", ends, &[]).await;
+        let plan = "SELECT sexton.plan(id, revision, schedule, time_zone, now() + '1h', now() + '1h', 0, '{}') FROM sexton.job";
+        assert!(another.query_one(plan, &[]).await.unwrap().get::<_, bool>(0));
+        another.batch_execute("COMMIT").await.unwrap();
+    };
+    let (ran, ()) = tokio::join!(run, meanwhile);
+    assert_eq!(ran.unwrap().state, "refused");
+    assert!(db.job::<bool>("job", "planned AND scheduled_at > now() AND due_at > now()").await);
 }
 
 #[tokio::test]

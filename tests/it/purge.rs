@@ -57,6 +57,38 @@ async fn bounds_that_were_guessed_lose_nothing_to_gaps_and_crowds() {
     assert!(batches < Some(40), "no endless small steps: {:?}", ran.report);
 }
 
+/// Told by triggers that fire at the commit, so that what is seen is what the commit went by.
+#[tokio::test]
+async fn its_batches_do_not_wait_for_the_disk_and_its_end_does() {
+    let world = World::new(&format!(
+        "{EVENTS}
+         CREATE TABLE seen (what text, waits text, plans text);
+         CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+           INSERT INTO public.seen VALUES (TG_TABLE_NAME, current_setting('synchronous_commit'), current_setting('plan_cache_mode'));
+           RETURN NULL; END $$;
+         CREATE CONSTRAINT TRIGGER see AFTER DELETE ON events DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION see();
+         CREATE CONSTRAINT TRIGGER see AFTER UPDATE ON sexton.run DEFERRABLE INITIALLY DEFERRED
+           FOR EACH ROW WHEN (NEW.state <> 'running') EXECUTE FUNCTION see();"
+    ))
+    .await;
+    for (pacing, predicate, plans) in
+        [("gentle", None, "auto"), ("full", None, "auto"), ("full", Some("tenant < 9"), "force_custom_plan")]
+    {
+        world
+            .job(
+                json!({"table": "events", "by": "at", "retention": "20 days", "where": predicate, "batch": 50,
+                         "pacing": pacing, "limit_rows": 100}),
+            )
+            .await;
+        world.0.execute("TRUNCATE seen").await;
+        assert_eq!(world.succeed().await.rows, 100);
+        let seen = "SELECT string_agg(DISTINCT concat_ws(' ', what, waits), ', ') FROM seen";
+        assert_eq!(world.0.get::<String>(seen, &[]).await, "events off, run on", "{pacing}");
+        let seen = "SELECT string_agg(DISTINCT plans, ', ') FROM seen WHERE what = 'events'";
+        assert_eq!(world.0.get::<String>(seen, &[]).await, plans, "{pacing} {predicate:?}");
+    }
+}
+
 #[tokio::test]
 async fn unarmed_it_reports_and_deletes_nothing() {
     let world = World::new(EVENTS).await;
