@@ -121,8 +121,10 @@ statements! {
     PURGE_SIZE = "purge_size";
     PURGE_TARGET = "purge_target";
     PURGE_TARGETS = "purge_targets";
+    PURGE_TEXT_FORMS = "purge_text_forms";
     PURGE_TRIGGERS = "purge_triggers";
     PURGE_TURN = "purge_turn";
+    PURGE_UNSETTLED = "purge_unsettled";
     PURGE_VACUUM_COST = "purge_vacuum_cost";
     PURGE_WAL = "purge_wal";
     RAISE_ALARMS = "raise_alarms";
