@@ -141,6 +141,8 @@ statements! {
     RESET_TARGET = "reset_target";
     RESOURCES = "resources";
     RESTORE_FOREIGN_KEYS = "restore_foreign_keys";
+    RESTORE_KNOWS = "restore_knows";
+    RESTORE_RECEIPTS = "restore_receipts";
     RESTORE_SEQUENCES = "restore_sequences";
     RESTORE_TARGETS = "restore_targets";
     RESUME = "resume";
