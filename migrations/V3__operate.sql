@@ -92,9 +92,15 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION sexton.resume_all() IS 'Ends pause_all(). Jobs that were paused one by one stay paused.';
 
+CREATE FUNCTION sexton.table_of(name text) RETURNS oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+   WHERE ARRAY[n.nspname::text, c.relname::text] = parse_ident(table_of.name) $$;
+COMMENT ON FUNCTION sexton.table_of(text) IS 'The table that has this qualified, quoted name now; NULL if none has. Unlike to_regclass it needs no USAGE on the schema. Internal.';
+
 CREATE FUNCTION sexton.looked_up(targets jsonb) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT jsonb_agg(jsonb_build_object('name', e ->> 'name', 'oid', coalesce(to_regclass(e ->> 'name')::oid, (e ->> 'oid')::oid)) ORDER BY ord)
+  SELECT jsonb_agg(jsonb_build_object('name', e ->> 'name', 'oid', coalesce(sexton.table_of(e ->> 'name'), (e ->> 'oid')::oid)) ORDER BY ord)
     FROM jsonb_array_elements(targets) WITH ORDINALITY AS t(e, ord) $$;
 COMMENT ON FUNCTION sexton.looked_up(jsonb) IS 'The targets of a job, with the oids of the tables that have their names now. Internal.';
 
@@ -111,9 +117,9 @@ BEGIN
   END IF;
   -- Another table may stand under the name by now. Whoever arms accepts it, if the author of the job could have.
   FOR named IN
-    SELECT t.name, to_regclass(t.name)::oid AS now_there
+    SELECT t.name, sexton.table_of(t.name) AS now_there
       FROM (SELECT j.target_name, j.target_oid UNION SELECT e ->> 'name', (e ->> 'oid')::oid FROM jsonb_array_elements(j.targets) e) AS t(name, oid)
-     WHERE to_regclass(t.name)::oid <> t.oid
+     WHERE sexton.table_of(t.name) <> t.oid
   LOOP
     IF to_regrole(quote_ident(j.edited_by)) IS NULL OR NOT has_table_privilege(j.edited_by, named.now_there, 'DELETE') THEN
       RAISE EXCEPTION 'job %: % was replaced, and %, who edited the job last, may not delete from the new one',
@@ -298,7 +304,7 @@ BEGIN
     RETURN 'Nothing to adopt: this database is the one that it was.';
   END IF;
   -- Another cluster has other oids.
-  UPDATE sexton.job SET target_oid = to_regclass(target_name) WHERE target_name IS NOT NULL;
+  UPDATE sexton.job SET target_oid = sexton.table_of(target_name) WHERE target_name IS NOT NULL;
   UPDATE sexton.job SET targets = sexton.looked_up(targets) WHERE targets IS NOT NULL;
   INSERT INTO sexton.audit (actor, verb) VALUES (sexton.actor(), 'adopt');
   PERFORM sexton.wake(0);

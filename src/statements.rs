@@ -121,8 +121,10 @@ statements! {
     PURGE_SIZE = "purge_size";
     PURGE_TARGET = "purge_target";
     PURGE_TARGETS = "purge_targets";
+    PURGE_TEXT_FORMS = "purge_text_forms";
     PURGE_TRIGGERS = "purge_triggers";
     PURGE_TURN = "purge_turn";
+    PURGE_UNSETTLED = "purge_unsettled";
     PURGE_VACUUM_COST = "purge_vacuum_cost";
     PURGE_WAL = "purge_wal";
     RAISE_ALARMS = "raise_alarms";
@@ -139,6 +141,8 @@ statements! {
     RESET_TARGET = "reset_target";
     RESOURCES = "resources";
     RESTORE_FOREIGN_KEYS = "restore_foreign_keys";
+    RESTORE_KNOWS = "restore_knows";
+    RESTORE_RECEIPTS = "restore_receipts";
     RESTORE_SEQUENCES = "restore_sequences";
     RESTORE_TARGETS = "restore_targets";
     RESUME = "resume";

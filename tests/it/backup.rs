@@ -229,7 +229,7 @@ async fn rot_is_found_and_nothing_of_it_restored() {
     );
     assert!(verified[0]["sets"][1]["problem"].is_string(), "{verified}");
     let said = world.not_restored(&[], 1).await;
-    assert!(said.contains("set a: it is not what was backed up"), "{said}");
+    assert!(said.contains("set a: it is not what was written"), "{said}");
     assert_eq!((world.rows("a").await, world.rows("b").await), (String::new(), String::new()));
     // Half of an object is no backup at all.
     std::fs::write(&object, &good[..middle]).unwrap();

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Serves a folder as buckets, to whoever knows `id` and `key`.
-async fn serve(root: &std::path::Path) -> SocketAddr {
+pub async fn serve(root: &std::path::Path) -> SocketAddr {
     std::fs::create_dir(root.join("bucket")).unwrap();
     let mut builder = S3ServiceBuilder::new(FileSystem::new(root).unwrap());
     builder.set_auth(SimpleAuth::from_single("id", "key"));
@@ -43,7 +43,7 @@ async fn serve(root: &std::path::Path) -> SocketAddr {
 }
 
 /// What a replica knows of the bucket.
-fn known(address: SocketAddr, key: &str) -> Contents {
+pub fn known(address: SocketAddr, key: &str) -> Contents {
     let mut secrets = Secrets::default();
     secrets.add("shelf-id", Known { secret: Secret::new("id"), hosts: Vec::new() });
     secrets.add("shelf-key", Known { secret: Secret::new(key), hosts: Vec::new() });
@@ -60,7 +60,7 @@ fn known(address: SocketAddr, key: &str) -> Contents {
     Contents { secrets, storages, ..Contents::default() }
 }
 
-fn local(address: SocketAddr) -> String {
+pub fn local(address: SocketAddr) -> String {
     format!(
         "[storages.shelf]\nurl = \"s3://bucket/some/prefix\"\nendpoint = \"http://{address}\"\nplain_http = true\n\
          access_key_id = \"secret:shelf-id\"\nsecret_access_key = \"secret:shelf-key\"\n\

@@ -101,6 +101,9 @@ mod purge_hold;
 // Purges that keep rows in a table.
 mod purge_archive;
 
+// Purges that keep rows in a storage, and bring them back.
+mod purge_stored;
+
 // Purges that call for each row before it goes.
 mod purge_before;
 

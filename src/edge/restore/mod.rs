@@ -1,9 +1,10 @@
-//! Bringing a backup back: what lies in a storage, whether it is sound, and its way into tables or a file.
+//! Bringing a backup or an archive back: what lies in a storage, whether it is sound, and its way into tables or a file.
 //!
 //! It needs no schema `sexton`: a new deployment restores before anything else is there. What is easy to get wrong: a
 //! restore believes the manifest and not today's job; and it is one transaction, so what turns out rotten at the last byte
 //! of the last set leaves nothing behind.
 
+pub mod archive;
 mod choose;
 mod decode;
 mod file;
@@ -99,7 +100,7 @@ pub async fn verify(storage: &OpenStorage, backup: &Backup) -> Vec<Checked> {
 }
 
 fn rotten(set: &SetManifest, problem: &str) -> Error {
-    Error::new(ErrorKind::Outside, format!("it is not what was backed up: {problem}"))
+    Error::new(ErrorKind::Outside, format!("it is not what was written: {problem}"))
         .about(format!("set {}", set.name))
-        .with_remedy("restore another backup; `sexton restore --verify` tells which are sound")
+        .with_remedy("restore what is sound; `sexton restore --verify` tells")
 }

@@ -145,6 +145,14 @@ fn target(set: &SetManifest, table: String, oid: u32, row: &Row, columns: &[Row]
 const STAGE: &str = "pg_temp.sexton_restore";
 
 impl Target {
+    /// Empties the stage.
+    pub(super) const EMPTY_STAGE: &str = "TRUNCATE pg_temp.sexton_restore";
+
+    /// Whether a primary key tells which rows are there already.
+    pub(super) fn has_key(&self) -> bool {
+        !self.key.is_empty()
+    }
+
     /// Whether conflicts can be settled so.
     pub(super) fn permit(&self, on_conflict: OnConflict) -> Result<()> {
         if on_conflict != OnConflict::Replace {
@@ -205,6 +213,27 @@ impl Target {
         format!(
             "INSERT INTO {} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {STAGE} {action}",
             self.table
+        )
+    }
+
+    /// From the stage into a table without a key: of equal rows, as many as it has fewer than the stage.
+    pub(super) fn settle_by_rows(&self) -> String {
+        let (table, columns) = (&self.table, self.columns.join(", "));
+        let row = |of: &str| {
+            let columns: Vec<String> = self.columns.iter().map(|column| format!("{of}.{column}")).collect();
+            format!("ROW({})::text", columns.join(", "))
+        };
+        let (staged, there) = (row("stage"), row("there"));
+        format!(
+            "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE
+             SELECT {columns}
+               FROM (SELECT stage.*, {staged} AS sexton_row,
+                            pg_catalog.row_number() OVER (PARTITION BY {staged}) AS sexton_number
+                       FROM {STAGE} AS stage) AS staged
+               LEFT JOIN (SELECT {there} AS sexton_row, pg_catalog.count(*) AS sexton_rows
+                            FROM {table} AS there GROUP BY 1) AS there USING (sexton_row)
+              WHERE sexton_number > coalesce(sexton_rows, 0)
+             ON CONFLICT DO NOTHING"
         )
     }
 

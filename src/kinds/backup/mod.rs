@@ -174,7 +174,7 @@ async fn dry(
         let count = source.count();
         let counted = context.keep_while(reader.query(&count, &[])).await??;
         let rows: i64 = counted.first().map_or(0, |row| row.get(0));
-        sets.push(json!({ "name": source.name, "rows": rows, "columns": source.columns.len() }));
+        sets.push(json!({ "name": source.name, "rows": rows, "columns": source.columns.all.len() }));
     }
     let plan = retain::plan(context, storage, params).await?;
     let folder = folder(&params.prefix, context.job(), context.occurrence(), &context.token());

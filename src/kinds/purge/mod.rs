@@ -33,6 +33,7 @@ mod kept;
 mod left;
 mod lifetime;
 mod lineage;
+mod locked;
 mod moment;
 mod own;
 mod pace;
@@ -45,6 +46,8 @@ mod remove;
 mod report;
 mod sample;
 mod statement;
+#[cfg(feature = "backup")]
+mod stored;
 mod summary;
 mod target;
 mod targets;
@@ -70,6 +73,8 @@ pub use own::RetentionQuery;
 pub use params::{CutoffFrom, Detach, OnReferenced, Pacing, Params, Straddling, VacuumChoice, WalkChoice};
 pub use window::Window;
 
+#[cfg(feature = "backup")]
+use self::stored::Stores;
 use self::{
     among::Among,
     budget::Budget,
@@ -86,7 +91,7 @@ use self::{
     walk_partition::Whole,
 };
 use crate::{
-    kind::{Commits, Description, Kind, Mode, Nature, ParamError, Report, RunContext, Stop, Stopped},
+    kind::{Commits, Description, Kind, Mode, Nature, Need, ParamError, Report, RunContext, Stop, Stopped},
     outside::Outside,
     statements,
 };
@@ -94,12 +99,11 @@ use crate::{
 /// Deletes the rows of a table whose time is over. See `docs/kinds/purge.md`.
 #[derive(Clone, Debug, Default)]
 pub struct Purge {
-    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only calls need it"))]
     outside: Outside,
 }
 
 impl Purge {
-    /// Calls, where a job wants that, by what the replica knows locally.
+    /// Calls, and keeps rows in storages, where a job wants that, by what the replica knows locally.
     pub fn new(outside: Outside) -> Self {
         Purge { outside }
     }
@@ -131,9 +135,8 @@ impl Kind for Purge {
         params.check()
     }
 
-    #[cfg(feature = "http")]
-    fn needs(&self, params: &Params) -> Vec<crate::kind::Need> {
-        params.before_delete.as_ref().map(BeforeDelete::needs).unwrap_or_default()
+    fn needs(&self, params: &Params) -> Vec<Need> {
+        params.needs()
     }
 
     async fn run(&self, context: &mut RunContext, params: Params) -> Result<Report, Stop> {
@@ -144,7 +147,7 @@ impl Kind for Purge {
             ));
         }
         if let Some(targets) = params.each_target() {
-            return turns::run(context, &params, &targets).await;
+            return turns::run(context, &params, &targets, &self.outside).await;
         }
         let done = rows_done_before(context).await?;
         let budget = Budget::new(&params, context.options(), done, context.now())?;
@@ -156,7 +159,6 @@ impl Kind for Purge {
             done,
             cursor: context.cursor::<Cursor>()?,
             among: None,
-            #[cfg(feature = "http")]
             outside: self.outside.clone(),
         };
         one(context, &params, &mut turn).await
@@ -178,8 +180,11 @@ struct Turn {
     cursor: Option<Cursor>,
     /// How the job stands with all its targets.
     among: Option<Among>,
-    /// What the replica knows locally, for calls.
-    #[cfg(feature = "http")]
+    /// What the replica knows locally, for calls and storages.
+    #[cfg_attr(
+        not(any(feature = "http", feature = "backup")),
+        expect(dead_code, reason = "only these need it")
+    )]
     outside: Outside,
 }
 
@@ -239,6 +244,11 @@ impl Meant {
         preflight::warnings(context, &self.facts, &self.keys, &self.family, self.archive.as_ref()).await
     }
 
+    /// Where rows of the table and its children are kept.
+    fn archives(&self) -> impl Iterator<Item = &archive::Into> {
+        self.archive.iter().chain(self.family.tables().into_iter().filter_map(|node| node.archive.as_ref()))
+    }
+
     /// Whether rows that others have locked can be stepped around.
     fn may_lock(&self) -> bool {
         self.facts.may_lock && self.family.nodes.iter().all(|node| node.facts.may_lock)
@@ -293,6 +303,13 @@ async fn real_run(
     let mut walk = Walk::new(scope, cursor, pace, budget, pressure, meant.may_lock());
     walk.whole = whole;
     walk.removal = Removal::new(family, archive.as_ref(), scope);
+    #[cfg(feature = "backup")]
+    if let Some(removal) = &mut walk.removal {
+        removal.stores = Stores::open(meant.archives(), &turn.outside.contents())?;
+        if let Some(stores) = &removal.stores {
+            stores.settle_earlier(context).await?;
+        }
+    }
     if let Some(removal) = &walk.removal {
         removal.prepare(context).await?;
     }
@@ -343,6 +360,7 @@ async fn begin(
         eligible: eligible.rows,
         counted: eligible.counted,
         among: turn.among.clone(),
+        receipts: Vec::new(),
     };
     context.checkpoint(&cursor).await?;
     Ok(cursor)
