@@ -21,7 +21,7 @@ pub use target::{Into, Target};
 use crate::{
     error::{Error, ErrorKind, Result},
     outside::{
-        backup::{Backup, SetManifest, Verified, verify_set},
+        backup::{Backup, Seal, SetManifest, Verified, unknown_key, verify_set},
         storage::OpenStorage,
     },
 };
@@ -89,9 +89,12 @@ pub async fn plan(
 pub async fn verify(storage: &OpenStorage, backup: &Backup) -> Vec<Checked> {
     let mut checked = Vec::new();
     for set in &backup.manifest.sets {
-        let problem = match verify_set(storage, &backup.folder.path, set).await {
-            Verified::Good => None,
-            Verified::Bad(problem) => Some(problem),
+        let problem = match &backup.seal {
+            Seal::UnknownKey(key) => Some(unknown_key(key).to_string()),
+            Seal::None | Seal::Good => match verify_set(storage, &backup.folder.path, set).await {
+                Verified::Good => None,
+                Verified::Bad(problem) => Some(problem),
+            },
         };
         checked.push(Checked { set: set.name.clone(), problem });
     }
