@@ -132,6 +132,11 @@ impl World {
     }
 }
 
+/// The folder that a report names.
+pub fn folder_of(report: &Option<Value>) -> &str {
+    report.as_ref().and_then(|report| report["folder"].as_str()).expect("a folder")
+}
+
 /// All files below a folder, by their paths from it.
 pub fn files(folder: &Path) -> Vec<String> {
     let (mut folders, mut found) = (vec![folder.to_owned()], Vec::new());

@@ -147,6 +147,7 @@ async fn into_file(
             .with_remedy("name one by --set"));
     };
     if dry_run {
+        restore::is_free(path)?;
         let into = path.display().to_string();
         return Ok(vec![Restored { set: set.name.clone(), into, rows: set.rows, written: 0 }]);
     }

@@ -14,7 +14,7 @@ mod target;
 use serde::Serialize;
 
 pub use choose::{Choice, Wanted};
-pub use file::into_file;
+pub use file::{into_file, is_free};
 pub use load::into_tables;
 pub use target::{Into, Target};
 
@@ -65,7 +65,8 @@ pub struct Checked {
 /// in the order of foreign keys.
 ///
 /// # Errors
-/// [`ErrorKind::Refused`] if a table is not there or does not have the columns of its set, or if there is no order.
+/// [`ErrorKind::Refused`] if a table is not there or does not have the columns of its set, if sets of two tables would go
+/// into one, or if there is no order.
 ///
 /// # Cancel safety
 /// Safe.
