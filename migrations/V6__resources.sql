@@ -390,50 +390,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION sexton.whole_job(text) IS 'The job with this name, or an error if it is a one-off. Internal.';
 
-CREATE FUNCTION sexton.checked_inputs(j sexton.job, p_inputs jsonb) RETURNS jsonb
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-DECLARE
-  odd text;
-  given record;
-  checked jsonb := '{}';
-BEGIN
-  IF jsonb_typeof(p_inputs) IS DISTINCT FROM 'object' THEN
-    RAISE EXCEPTION 'job %: inputs: % is no object', j.name, coalesce(p_inputs::text, 'NULL') USING ERRCODE = 'SX006',
-      HINT = 'Write {"name": value}, or {} for none.';
-  END IF;
-  SELECT key INTO odd FROM jsonb_object_keys(p_inputs) key WHERE NOT j.inputs ? key LIMIT 1;
-  IF odd IS NOT NULL THEN
-    RAISE EXCEPTION 'job %: inputs: "%" is not declared', j.name, odd USING ERRCODE = 'SX006',
-      HINT = 'Declared: ' || coalesce((SELECT string_agg(key, ', ') FROM jsonb_object_keys(j.inputs) key), 'none');
-  END IF;
-  SELECT key INTO odd FROM jsonb_object_keys(j.inputs) key WHERE NOT p_inputs ? key LIMIT 1;
-  IF odd IS NOT NULL THEN
-    RAISE EXCEPTION 'job %: inputs: "%" is missing', j.name, odd USING ERRCODE = 'SX006', HINT = 'Every declared input needs a value.';
-  END IF;
-  FOR given IN SELECT i.key, i.value, i.value #>> '{}' AS text, lower(btrim(j.inputs ->> i.key)) AS type FROM jsonb_each(p_inputs) i LOOP
-    BEGIN
-      IF jsonb_typeof(given.value) IN ('object', 'array') OR given.type IN ('bool', 'boolean') AND given.text !~ '^(true|false)$' THEN
-        RAISE SQLSTATE '22000';
-      END IF;
-      -- Instants in the one form that every replica reads.
-      checked := checked || jsonb_build_object(given.key, CASE given.type
-        WHEN 'timestamptz' THEN to_jsonb(given.text::timestamptz)
-        WHEN 'date' THEN to_jsonb(given.text::date)
-        WHEN 'bigint' THEN CASE WHEN given.text::bigint IS NOT NULL THEN given.value ELSE 'null' END
-        WHEN 'integer' THEN CASE WHEN given.text::int IS NOT NULL THEN given.value ELSE 'null' END
-        WHEN 'int' THEN CASE WHEN given.text::int IS NOT NULL THEN given.value ELSE 'null' END
-        WHEN 'uuid' THEN to_jsonb(given.text::uuid)
-        ELSE given.value END);
-    EXCEPTION WHEN data_exception THEN
-      RAISE EXCEPTION 'job %: inputs: "%" is %, which is no %', j.name, given.key, left(given.value::text, 200), given.type
-        USING ERRCODE = 'SX006', HINT = format('It is declared as %s.', given.type);
-    END;
-  END LOOP;
-  RETURN checked;
-END $$;
-COMMENT ON FUNCTION sexton.checked_inputs(sexton.job, jsonb) IS
-  'The inputs, if they are just those that the job declares, each of its type; else an error that says which is not. Internal.';
-
 CREATE FUNCTION sexton.put_one_off(
   p sexton.job, p_inputs jsonb, p_due_at timestamptz, p_key text, p_source bigint, OUT name text, OUT is_new boolean)
 LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$

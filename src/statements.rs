@@ -129,6 +129,7 @@ statements! {
     PURGE_WAL = "purge_wal";
     RAISE_ALARMS = "raise_alarms";
     READ_DEFINITIONS = "read_definitions";
+    REFERENCES_AUDIT = "references_audit";
     REFERENCES_TARGET = "references_target";
     REJECT = "reject";
     RELATION_COLUMNS = "relation_columns";

@@ -13,7 +13,7 @@ use sexton::outside::{
     Contents, Secret, Secrets, Storage,
     secrets::Known,
     storage::{OpenStorage, Put},
-    storages::Bucket,
+    storages::{Bucket, Place},
 };
 
 use crate::{
@@ -56,24 +56,41 @@ pub fn known(address: SocketAddr, key: &str) -> Contents {
         virtual_hosted: false,
         plain_http: true,
     };
-    let storages = BTreeMap::from([("shelf".to_owned(), Storage::Bucket(bucket))]);
+    let storages = BTreeMap::from([("shelf".to_owned(), Storage::at(Place::Bucket(bucket)))]);
     Contents { secrets, storages, ..Contents::default() }
 }
 
 pub fn local(address: SocketAddr) -> String {
     format!(
-        "[storages.shelf]\nurl = \"s3://bucket/some/prefix\"\nendpoint = \"http://{address}\"\nplain_http = true\n\
-         access_key_id = \"secret:shelf-id\"\nsecret_access_key = \"secret:shelf-key\"\n\
-         [secrets.shelf-id]\nenv = \"SHELF_ID\"\n[secrets.shelf-key]\nenv = \"SHELF_KEY\"\n"
+        "[secrets.shelf-id]\nenv = \"SHELF_ID\"\n[secrets.shelf-key]\nenv = \"SHELF_KEY\"\n\
+         [storages.shelf]\nurl = \"s3://bucket/some/prefix\"\nendpoint = \"http://{address}\"\nplain_http = true\n\
+         access_key_id = \"secret:shelf-id\"\nsecret_access_key = \"secret:shelf-key\"\n"
     )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn six_sets_come_back_identical_from_a_bucket() {
-    let folder = tempfile::tempdir().unwrap();
     let root = tempfile::tempdir().unwrap();
     let address = serve(root.path()).await;
-    let world = World::with(TABLES, folder, known(address, "key"), local(address)).await;
+    come_back_identical(known(address, "key"), local(address)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn six_sets_come_back_identical_from_a_bucket_that_is_encrypted() {
+    let root = tempfile::tempdir().unwrap();
+    let address = serve(root.path()).await;
+    let mut contents = known(address, "key");
+    let cipher = Known { secret: Secret::new("0f".repeat(32)), hosts: Vec::new() };
+    contents.secrets.add("cipher", cipher);
+    contents.storages.get_mut("shelf").unwrap().encrypt_with = Some("cipher".to_owned());
+    let cipher = root.path().join("cipher");
+    std::fs::write(&cipher, "0f".repeat(32)).unwrap();
+    let cipher = format!("encrypt_with = \"secret:cipher\"\n[secrets.cipher]\nfile = {cipher:?}\n");
+    come_back_identical(contents, local(address) + &cipher).await;
+}
+
+async fn come_back_identical(known: Contents, local: String) {
+    let world = World::with(TABLES, tempfile::tempdir().unwrap(), known, local).await;
     fill(&world).await;
     world.job(sets(), json!({"daily": 1})).await;
     world.succeed().await;

@@ -70,6 +70,12 @@ mod protocol_process;
 // What a backup brings back, never presents, and removes.
 mod backup;
 
+// What `sexton restore` refuses, and where it puts rows.
+mod backup_restore;
+
+// Encrypted backups: which key opens them, and what is told of one that was altered.
+mod backup_sealed;
+
 // The same with an S3 server in this process.
 #[cfg(feature = "s3-server")]
 mod backup_s3;

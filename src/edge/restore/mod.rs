@@ -15,14 +15,14 @@ mod target;
 use serde::Serialize;
 
 pub use choose::{Choice, Wanted};
-pub use file::into_file;
+pub use file::{into_file, is_free};
 pub use load::into_tables;
 pub use target::{Into, Target};
 
 use crate::{
     error::{Error, ErrorKind, Result},
     outside::{
-        backup::{Backup, SetManifest, Verified, verify_set},
+        backup::{Backup, Seal, SetManifest, Verified, unknown_key, verify_set},
         storage::OpenStorage,
     },
 };
@@ -66,7 +66,8 @@ pub struct Checked {
 /// in the order of foreign keys.
 ///
 /// # Errors
-/// [`ErrorKind::Refused`] if a table is not there or does not have the columns of its set, or if there is no order.
+/// [`ErrorKind::Refused`] if a table is not there or does not have the columns of its set, if sets of two tables would go
+/// into one, or if there is no order.
 ///
 /// # Cancel safety
 /// Safe.
@@ -90,9 +91,12 @@ pub async fn plan(
 pub async fn verify(storage: &OpenStorage, backup: &Backup) -> Vec<Checked> {
     let mut checked = Vec::new();
     for set in &backup.manifest.sets {
-        let problem = match verify_set(storage, &backup.folder.path, set).await {
-            Verified::Good => None,
-            Verified::Bad(problem) => Some(problem),
+        let problem = match &backup.seal {
+            Seal::UnknownKey(key) => Some(unknown_key(key).to_string()),
+            Seal::None | Seal::Good => match verify_set(storage, &backup.folder.path, set).await {
+                Verified::Good => None,
+                Verified::Bad(problem) => Some(problem),
+            },
         };
         checked.push(Checked { set: set.name.clone(), problem });
     }

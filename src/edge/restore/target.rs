@@ -57,7 +57,23 @@ pub(super) async fn resolve(session: &Client, sets: &[&SetManifest], into: &Into
         compare(set, &table, &columns).map_err(about)?;
         targets.push(target(set, table, oid, row, &columns));
     }
+    keep_apart(&targets)?;
     Ok(targets)
+}
+
+/// Several sets may be parts of one table; sets of two tables must not become one.
+fn keep_apart(targets: &[Target]) -> Result<()> {
+    for (index, target) in targets.iter().enumerate() {
+        let meets = |other: &&Target| other.oid == target.oid && other.set.table != target.set.table;
+        if let Some(other) = targets[..index].iter().find(meets) {
+            let (one, two) = (&other.set.name, &target.set.name);
+            let message =
+                format!("sets {one} and {two} are of two tables, and would both go into {}", target.table);
+            return Err(Error::new(ErrorKind::Refused, message)
+                .with_remedy("restore them one by one, each by --set NAME --into TABLE"));
+        }
+    }
+    Ok(())
 }
 
 fn names(sets: &[&SetManifest], into: &Into) -> Result<(Vec<String>, Option<String>)> {

@@ -69,7 +69,7 @@ pub const TABLE: &[Param] = &[
         name: "storage",
         takes: "name of a storage",
         default: "none: it must be given",
-        help: "Where backups go: a name that the replica's local file knows under `[storages.NAME]`.",
+        help: "Where backups go: a name that the replica's local file knows under `[storages.NAME]`, which says also whether they are encrypted.",
     },
     Param {
         name: "prefix",

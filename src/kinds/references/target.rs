@@ -6,6 +6,7 @@
 use tokio_postgres::{Row, types::Type};
 
 use super::{
+    audit,
     judge::{free, judge},
     params::{Column, OnDangling, Params},
     place::{IdType, Place, Shape, Typed},
@@ -64,6 +65,10 @@ pub async fn read(context: &mut RunContext, params: &Params) -> Result<Target, S
         edited_at,
         owner: owner(context, &table, params, row.get("column")).await?,
         recipients: pieces("recipients", params.recipients.as_deref())?,
+        log: match &params.audit {
+            Some(audit) => Some(audit::find(context, audit).await?),
+            None => None,
+        },
         inputs: Default::default(),
         table,
         table_name,

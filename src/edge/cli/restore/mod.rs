@@ -18,7 +18,7 @@ use crate::{
     edge::restore::{self, Checked, Choice, Into, OnConflict, Restored, Target, Wanted},
     error::{Error, Result},
     outside::{
-        backup::{Backup, SetManifest},
+        backup::{Backup, Manifest, SetManifest},
         storage::OpenStorage,
     },
 };
@@ -74,6 +74,9 @@ pub(super) struct RestoreArgs {
     /// Say what would be restored, and do not
     #[arg(long)]
     pub(super) dry_run: bool,
+    /// Also a backup that is not encrypted, though the storage encrypts what is written now
+    #[arg(long, conflicts_with_all = ["list", "verify"])]
+    unencrypted: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -124,7 +127,12 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> Result<Exi
     if args.archive {
         return archive::restore(context, &storage, args).await;
     }
-    let wanted = Wanted { prefix: args.prefix.clone(), job: args.job.clone(), id: args.id.clone() };
+    let wanted = Wanted {
+        prefix: args.prefix.clone(),
+        job: args.job.clone(),
+        id: args.id.clone(),
+        unencrypted: args.unencrypted,
+    };
     let choice = Choice::of(&storage, &wanted).await?;
     if args.list {
         return list(context, &choice);
@@ -166,6 +174,7 @@ async fn into_file(
             .with_remedy("name one by --set"));
     };
     if dry_run {
+        restore::is_free(path)?;
         let into = path.display().to_string();
         return Ok(vec![Restored { set: set.name.clone(), into, rows: set.rows, written: 0 }]);
     }
@@ -229,7 +238,7 @@ fn list(context: &Context, choice: &Choice) -> Result<Exit> {
         |(key, error)| json!({ "backup": null, "manifest": key, "state": "unreadable", "problem": error.to_string() }),
     ));
     context.output.answer(&rows, |_| {
-        let mut table = output::table(&["BACKUP", "JOB", "TAKEN AT", "ROWS", "BYTES", "STATE"]);
+        let mut table = output::table(&["BACKUP", "JOB", "TAKEN AT", "ROWS", "BYTES", "KEY", "STATE"]);
         for backup in &choice.backups {
             let manifest = &backup.manifest;
             table.add_row(vec![
@@ -238,6 +247,7 @@ fn list(context: &Context, choice: &Choice) -> Result<Exit> {
                 Cell::new(format::utc(manifest.taken_at)),
                 output::number_cell(manifest.rows().to_string()),
                 output::number_cell(manifest.bytes().to_string()),
+                Cell::new(key(manifest).unwrap_or("none")),
                 Cell::new(state(backup)),
             ]);
         }
@@ -250,6 +260,10 @@ fn list(context: &Context, choice: &Choice) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+fn key(manifest: &Manifest) -> Option<&str> {
+    manifest.encryption.as_ref().map(|encryption| encryption.key.as_str())
+}
+
 fn state(backup: &Backup) -> String {
     if backup.is_whole() { "whole".to_owned() } else { format!("lacks {}", backup.missing.join(", ")) }
 }
@@ -259,7 +273,7 @@ fn as_json(backup: &Backup) -> Value {
     let set = |set: &SetManifest| json!({ "name": set.name, "table": set.table, "format": set.format, "rows": set.rows, "bytes": set.bytes });
     json!({
         "backup": manifest.run_id, "job": manifest.job, "taken_at": manifest.taken_at, "occurrence": manifest.occurrence,
-        "folder": backup.folder.path, "rows": manifest.rows(), "bytes": manifest.bytes(), "state": state(backup),
+        "folder": backup.folder.path, "rows": manifest.rows(), "bytes": manifest.bytes(), "key": key(manifest), "state": state(backup),
         "sets": manifest.sets.iter().map(set).collect::<Vec<_>>(),
     })
 }
