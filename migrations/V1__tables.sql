@@ -303,6 +303,7 @@ CREATE TABLE sexton.run (
                                                'superseded', 'released', 'refused', 'lost')),
   started_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
   finished_at timestamptz,
+  held_at     timestamptz,
   coalesced   bigint NOT NULL DEFAULT 0 CHECK (coalesced >= 0),
   batches     bigint,
   rows_done   bigint,
@@ -356,6 +357,7 @@ COMMENT ON COLUMN sexton.run.batches IS 'Fenced transactions that committed; whi
 COMMENT ON COLUMN sexton.run.rows_done IS 'Rows that these affected; while running see run_part.';
 COMMENT ON COLUMN sexton.run.progress IS 'What the run said of itself on the way.';
 COMMENT ON COLUMN sexton.run.report IS 'What it said at its end.';
+COMMENT ON COLUMN sexton.run.held_at IS 'When a hold was set that this run does not know of: it stops, and goes on with the hold.';
 COMMENT ON COLUMN sexton.run.error IS 'Why it did not succeed.';
 
 CREATE TABLE sexton.run_part (

@@ -260,6 +260,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WHEN j.paused_at IS NOT NULL THEN 'paused'
     WHEN r.destructive AND r.mode = 'real' AND p_halted_at IS NOT NULL THEN 'halted'
     WHEN r.destructive AND r.mode = 'real' AND j.armed_revision IS DISTINCT FROM j.revision THEN 'disarmed'
+    WHEN r.held_at IS NOT NULL THEN 'held'
   END $$;
 COMMENT ON FUNCTION sexton.stop_reason(sexton.job, sexton.run, bigint, timestamptz) IS
   'The one place that says when a run must stop; NULL: it holds its job. Used by the fence and the ping.';
@@ -320,6 +321,13 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   WHERE id = p_job $$;
 COMMENT ON FUNCTION sexton.give_back(bigint, timestamptz, int) IS
   'Gives a job back, idle, its occurrence still to be done. Internal; the caller holds the row''s lock.';
+
+-- By the history: a run that was killed or released gives its attempt back.
+CREATE FUNCTION sexton.is_begun(j sexton.job) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT j.attempt > 0 OR EXISTS (SELECT 1 FROM sexton.run r WHERE r.job_id = j.id AND r.occurrence = j.occurrence) $$;
+COMMENT ON FUNCTION sexton.is_begun(sexton.job) IS
+  'Whether a run began the present occurrence: then it is finished, and not passed over as too late or in the way. Internal.';
 
 CREATE FUNCTION sexton.put_notice(p_event text, j sexton.job, p_run uuid, p_payload jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -809,7 +817,7 @@ DECLARE
 BEGIN
   SELECT * INTO j FROM sexton.job WHERE id = p_job FOR NO KEY UPDATE;
   IF NOT FOUND OR j.version <> p_version OR j.state <> 'idle' OR NOT j.planned OR j.origin IS DISTINCT FROM 'schedule'
-     OR j.attempt > 0 OR (j.schedule, j.time_zone) IS DISTINCT FROM (p_schedule, p_time_zone) THEN
+     OR sexton.is_begun(j) OR (j.schedule, j.time_zone) IS DISTINCT FROM (p_schedule, p_time_zone) THEN
     RETURN false;
   END IF;
   IF p_scheduled_at <= j.occurrence THEN

@@ -241,7 +241,7 @@ CREATE FUNCTION sexton.skip_held(j sexton.job, p_reason text) RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   -- Only what the schedule yields: what a person asked for, and a retry, wait.
-  IF j.when_held = 'wait' OR j.origin <> 'schedule' OR j.attempt > 0 THEN
+  IF j.when_held = 'wait' OR j.origin <> 'schedule' OR sexton.is_begun(j) THEN
     RETURN false;
   END IF;
   DELETE FROM sexton.waiting WHERE job_id = j.id;

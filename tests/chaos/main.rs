@@ -34,6 +34,7 @@ mod canary;
 mod sink;
 mod child;
 mod outside;
+mod backups;
 mod takeover;
 mod bad_input;
 mod answers;

@@ -178,7 +178,10 @@ impl Setup {
                 let build = self.variables.iter().rev().find(|(name, _)| name == BUILD);
                 let program = build.map_or(env!("CARGO_BIN_EXE_sexton"), |(_, path)| path);
                 let mut command = Command::new(program);
-                command.arg("run").env("DATABASE_URL", &self.conninfo).env("SEXTON_NAME", &self.name);
+                command
+                    .args(["run", "--log-format", "json"])
+                    .env("DATABASE_URL", &self.conninfo)
+                    .env("SEXTON_NAME", &self.name);
                 command.env("SEXTON_SLOTS", self.slots.to_string());
                 command
             }

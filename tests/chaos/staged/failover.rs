@@ -71,6 +71,10 @@ pub async fn promote(loss: Loss) -> Result<String> {
     diary::read_into(&mut history, fleet.keeper.diaries())?;
     let known = history.acknowledged.len();
     let lost = lost_acknowledgements(&mut history);
+    if loss == Loss::Commits {
+        // Claims and outcomes that the logs tell of may be lost as well.
+        history.told.clear();
+    }
     if (loss == Loss::Nothing) != (lost == 0) {
         return Err(format!("{lost} of {known} acknowledged steps were lost").into());
     }
