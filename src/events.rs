@@ -52,6 +52,8 @@ events! {
         "The database is still away; the replica tries again.";
     SESSION_ENDED = "session.ended" DEBUG ["error"]
         "A session ended other than by being closed.";
+    SESSION_NOT_RENEWED = "session.not_renewed" DEBUG ["nothing_left", "discarded"]
+        "A one-off left something in its session that could not be taken back for certain: the next one gets another.";
     SESSION_CANCEL_FAILED = "session.cancel_failed" DEBUG ["error"]
         "The statement of a session in doubt could not be cancelled; it ends with its session.";
     SESSION_WATCH_FAILED = "session.watch_failed" DEBUG ["error"]

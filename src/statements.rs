@@ -43,6 +43,7 @@ statements! {
     DELETE_JOB = "delete_job";
     DEPLOYED = "deployed";
     DISARM = "disarm";
+    DISCARD_SESSION = "discard_session";
     DUE_UNTIL = "due_until";
     EDIT_JOB = "edit_job";
     FAN_OUT_DONE = "fan_out_done";
@@ -155,6 +156,7 @@ statements! {
     SCAN = "scan";
     SEARCH_PATH = "search_path";
     SERVER = "server";
+    SESSION_LEFTOVERS = "session_leftovers";
     SKIP = "skip";
     SPLIT = "split";
     SQL_DISCARD = "sql_discard";

@@ -113,6 +113,7 @@ impl Job {
                 lock_id: row.get("lock_id"),
                 version: row.get("version"),
                 revision: row.get("revision"),
+                parent_id: row.get("parent_id"),
                 search_path: row.get("search_path"),
                 target_name: row.get("target_name"),
                 target_oid: row.get("target_oid"),

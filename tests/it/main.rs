@@ -52,6 +52,9 @@ mod resources;
 // One-offs: in the caller's transaction, one for each key, so many at a time, and gone when they are done.
 mod submit;
 
+// Sessions that go from one one-off to the next.
+mod sessions;
+
 // Rows of a query as one-offs: each once, whatever crashes, and no source starves another.
 mod fan_out;
 

@@ -67,6 +67,7 @@ fn job(id: i64, need: Need) -> Job {
             lock_id: 1,
             version: 7,
             revision: 1,
+            parent_id: None,
             search_path: None,
             target_name: None,
             target_oid: None,
