@@ -127,7 +127,6 @@ BEGIN
     WHEN j.invalid_reason IS NOT NULL THEN format('It is invalid: %s.', rtrim(j.invalid_reason, '.'))
     WHEN j.paused_at IS NOT NULL AND (j.paused_until IS NULL OR j.paused_until > clock_timestamp()) THEN
       format('It was paused by %s at %s%s%s.', j.paused_by, j.paused_at, ': ' || nullif(j.pause_reason, ''), ', until ' || j.paused_until)
-    WHEN j.database IS NOT NULL THEN format('No replica that is alive knows the database "%s".', j.database)
     WHEN alive = 0 AND EXISTS (SELECT 1 FROM sexton.replicas r WHERE r.alive) THEN
       format('No replica that is alive knows the kind "%s".', j.kind)
     WHEN alive = 0 THEN 'No replica is alive: start one with `sexton run`.'

@@ -543,7 +543,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
                            AND o.id <> k.id AND k.attempt = 0 AND (o.state = 'running' OR o.attempt > 0))
         AND k.id NOT IN (SELECT b.job_id FROM sexton.blocked b)
       ORDER BY k.due_at LIMIT least(4 * f.places, p_most)) k
-   WHERE f.places > 0 AND p.kind = ANY (p_kinds) AND p.database IS NULL AND p.invalid_reason IS NULL
+   WHERE f.places > 0 AND p.kind = ANY (p_kinds) AND p.invalid_reason IS NULL
      AND p.validated_revision = p.revision AND NOT sexton.is_paused(p) AND sexton.lacks(p.needs, p_knows) = '{}' $$;
 COMMENT ON FUNCTION sexton.next_one_offs(text[], bigint, text[]) IS
   'The one-offs that a replica of these kinds may try for now, with whose turn it is. A hint: the claim decides.';

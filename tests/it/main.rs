@@ -125,6 +125,9 @@ mod purge_targets;
 // Purges with several workers.
 mod purge_workers;
 
+// Work in other databases: the token goes with it.
+mod databases;
+
 // A database and a job for each test of the purge.
 mod purge_support;
 

@@ -24,6 +24,7 @@ mod counts;
 mod cursor;
 mod described;
 mod dry;
+mod elsewhere;
 mod family;
 mod guard;
 mod history;
@@ -86,7 +87,7 @@ use self::{
     walk_partition::Whole,
 };
 use crate::{
-    kind::{Commits, Description, Kind, Mode, Nature, ParamError, Report, RunContext, Stop, Stopped},
+    kind::{Commits, Description, Kind, Mode, Nature, Need, ParamError, Report, RunContext, Stop, Stopped},
     outside::Outside,
     statements,
 };
@@ -128,12 +129,19 @@ impl Kind for Purge {
     }
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
-        params.check()
+        params.check_job()
     }
 
-    #[cfg(feature = "http")]
-    fn needs(&self, params: &Params) -> Vec<crate::kind::Need> {
-        params.before_delete.as_ref().map(BeforeDelete::needs).unwrap_or_default()
+    fn needs(&self, params: &Params) -> Vec<Need> {
+        #[cfg_attr(not(feature = "http"), expect(unused_mut, reason = "only calls add to it"))]
+        let mut needs = params.databases();
+        #[cfg(feature = "http")]
+        needs.extend(params.before_delete.iter().flat_map(BeforeDelete::needs));
+        needs
+    }
+
+    fn elsewhere(&self, params: &Params) -> Result<(), String> {
+        params.elsewhere()
     }
 
     async fn run(&self, context: &mut RunContext, params: Params) -> Result<Report, Stop> {
@@ -159,7 +167,11 @@ impl Kind for Purge {
             #[cfg(feature = "http")]
             outside: self.outside.clone(),
         };
-        one(context, &params, &mut turn).await
+        let mut report = one(context, &params, &mut turn).await?;
+        if let Some(database) = context.database() {
+            report.details.insert("database".to_owned(), database.into());
+        }
+        Ok(report)
     }
 }
 
@@ -359,5 +371,5 @@ async fn cutoff(context: &mut RunContext, params: &Params, scope: &Scope) -> Res
 
 async fn rows_done_before(context: &mut RunContext) -> Result<u64, Stop> {
     let run = context.run_id();
-    Ok(guard::number(&context.query(statements::PURGE_DONE_BEFORE, &[&run]).await?))
+    Ok(guard::number(&context.query_home(statements::PURGE_DONE_BEFORE, &[&run]).await?))
 }

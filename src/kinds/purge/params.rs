@@ -17,6 +17,8 @@ pub struct Params {
     pub table: String,
     /// Several tables, each with parameters of its own, instead of one.
     pub targets: Option<Vec<Params>>,
+    /// Where the table of a target is, if not in the database that the job works in.
+    pub database: Option<String>,
     /// The age: a column or an SQL expression.
     pub by: Option<String>,
     /// What the age counts since 1970, if it is an integer.
