@@ -205,7 +205,11 @@ BEGIN
     ELSE (SELECT coalesce(jsonb_agg(CASE
                    WHEN j.parent_id IS NULL OR j.max_running = 1 THEN to_jsonb('table:' || t.oid)
                    ELSE jsonb_build_object('name', 'table:' || t.oid, 'shared', true) END), '[]')
-            FROM (SELECT j.target_oid UNION SELECT (e ->> 'oid')::oid FROM jsonb_array_elements(j.targets) e) AS t(oid)
+            FROM (SELECT j.target_oid::text UNION SELECT e ->> 'oid' FROM jsonb_array_elements(j.targets) e
+                  UNION   -- in other databases they have the names that their jobs give them
+                  SELECT concat_ws('/', coalesce(e ->> 'database', j.database), e ->> 'table')
+                    FROM (SELECT j.params UNION ALL SELECT jsonb_path_query(j.params, 'lax $.targets[*]')) AS k(e)
+                   WHERE coalesce(e ->> 'database', j.database) IS NOT NULL AND e ? 'table') AS t(oid)
            WHERE t.oid IS NOT NULL) END;
 END $$;
 COMMENT ON FUNCTION sexton.wanted(sexton.job, text) IS

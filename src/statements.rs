@@ -29,6 +29,7 @@ statements! {
     CATCH_UP = "catch_up";
     CHANNEL_ON = "channel_on";
     CHANNELS = "channels";
+    CHECK_FENCE = "check_fence";
     CHECK_INSTALLATION = "check_installation";
     CHECK_LIMITS = "check_limits";
     CHECK_ROLE = "check_role";

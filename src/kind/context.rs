@@ -247,7 +247,7 @@ impl RunContext {
     }
 
     /// Says whether the commits of this run's batches wait for the disk; they do ([`Commits::Durable`]) unless told
-    /// otherwise. Relaxed is right where a batch may as well be done again, since nobody outside was told of it. No
+    /// otherwise. In another database they always do. Relaxed is right where a batch may as well be done again, since nobody outside was told of it. No
     /// effect on [`RunContext::begin`].
     pub fn commits(&mut self, commits: Commits) {
         self.held.commits = commits;

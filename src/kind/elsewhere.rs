@@ -39,7 +39,8 @@ impl Databases {
         Databases(Some(Arc::new(find)))
     }
 
-    fn find(&self, name: &str) -> Option<Connector> {
+    /// How this one is reached, if it is known.
+    pub(crate) fn find(&self, name: &str) -> Option<Connector> {
         self.0.as_ref()?(name)
     }
 }
@@ -114,14 +115,12 @@ impl RunContext {
         let mut elsewhere = Elsewhere::open(&self.held, name, &connector).await.map_err(Stop::Failed)?;
         let deadline = Instant::now() + self.held.lease() + MARGIN;
         while !elsewhere.try_lock(&self.held).await.map_err(Stop::Failed)? {
-            let holder = elsewhere.lock_holder(&self.held).await.map_err(Stop::Failed)?;
+            let holder = elsewhere.lock_holder(&mut self.held).await.map_err(Stop::Failed)?;
             if Instant::now() >= deadline {
                 let holder = holder.unwrap_or_else(|| "somebody".to_owned());
-                let error = Error::new(ErrorKind::Refused, format!("the job's lock is held there by {holder}"))
-                    .with_remedy(
-                        "end that session: SELECT pg_terminate_backend(PID); if it is this run's own, the name stands \
-                         for the database of the schema sexton: leave it out",
-                    );
+                let error =
+                    Error::new(ErrorKind::Refused, format!("the job's lock is held there by {holder}"))
+                        .with_remedy("end that session, there: SELECT pg_terminate_backend(PID)");
                 return Err(wrong(self.job(), error));
             }
             self.rest(LOOK_AGAIN).await?;

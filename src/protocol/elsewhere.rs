@@ -104,17 +104,23 @@ impl Elsewhere {
         self.session.try_lock(class, id).await.map_err(|error| self.about(error))
     }
 
-    /// Who holds the job's lock there.
+    /// Who holds the job's lock there, in words; `None` if nobody does any more.
     ///
     /// # Errors
-    /// As [`Elsewhere::try_lock`].
+    /// If that is the very session that won the job: this is no other database. If a session is lost.
     ///
     /// # Cancel safety
     /// As [`Elsewhere::try_lock`].
-    pub(crate) async fn lock_holder(&mut self, held: &Held) -> Result<Option<String>> {
+    pub(crate) async fn lock_holder(&mut self, held: &mut Held) -> Result<Option<String>> {
         let (class, id) = held.claim.lock;
-        let row = self.session.one(statements::LOCK_HOLDER, &[&class, &id]).await;
-        row.map(|row| row.get(0)).map_err(|error| self.about(error.into()))
+        let there = self.session.one(statements::LOCK_HOLDER, &[&class, &id]).await;
+        let there = there.map_err(|error| self.about(error.into()))?.get::<_, Option<String>>(0);
+        let here = held.session.one(statements::LOCK_HOLDER, &[&class, &id]).await?;
+        if there == here.get::<_, Option<String>>(0) {
+            let error = Error::new(ErrorKind::Invalid, "is the one of the schema sexton itself");
+            return Err(self.about(error.with_remedy("leave `database` out")));
+        }
+        Ok(there)
     }
 
     /// Says of an error where it happened.
