@@ -80,6 +80,7 @@ BEGIN
           UNION ALL SELECT pg_catalog.format('targets[%s].', t.ord - 1), t.entry
             FROM pg_catalog.jsonb_array_elements(CASE pg_catalog.jsonb_typeof(NEW.params -> 'targets')
                    WHEN 'array' THEN NEW.params -> 'targets' ELSE '[]' END) WITH ORDINALITY AS t(entry, ord)
+           WHERE t.entry ->> 'database' IS NULL
         ), child(path, parent, entry) AS (
           SELECT t.path, t.entry ->> 'table', c.entry
             FROM target t CROSS JOIN LATERAL pg_catalog.jsonb_array_elements(CASE pg_catalog.jsonb_typeof(t.entry -> 'children')
@@ -110,13 +111,16 @@ BEGIN
             USING ERRCODE = '42501', HINT = 'A job has no more rights than its editor: grant it first.';
         END IF;
       END LOOP;
-      IF pg_catalog.jsonb_typeof(NEW.params -> 'targets') = 'array' THEN
-        SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('name', pg_catalog.format('%I.%I', n.nspname, c.relname), 'oid', c.oid) ORDER BY t.ord)
-          INTO NEW.targets
-          FROM pg_catalog.jsonb_array_elements(NEW.params -> 'targets') WITH ORDINALITY AS t(entry, ord)
-          LEFT JOIN pg_catalog.pg_class c ON c.oid = pg_catalog.to_regclass(t.entry ->> 'table')
-          LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace;
-      END IF;
+    END IF;
+    IF NEW.kind = 'purge' AND pg_catalog.jsonb_typeof(NEW.params -> 'targets') = 'array' THEN
+      -- Those in other databases stay unknown here.
+      SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+               'name', CASE WHEN c.oid IS NOT NULL THEN pg_catalog.format('%I.%I', n.nspname, c.relname) END, 'oid', c.oid) ORDER BY t.ord)
+        INTO NEW.targets
+        FROM pg_catalog.jsonb_array_elements(NEW.params -> 'targets') WITH ORDINALITY AS t(entry, ord)
+        LEFT JOIN pg_catalog.pg_class c ON NEW.database IS NULL AND t.entry ->> 'database' IS NULL
+                                       AND c.oid = pg_catalog.to_regclass(t.entry ->> 'table')
+        LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace;
     END IF;
   END IF;
 
@@ -634,6 +638,44 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION sexton.fence(bigint, bigint, uuid, int, bigint, bigint, jsonb) IS
   'The last statement of every batch: commits its progress with its effect, or raises and takes the effect back. p_seq is the number of batches that committed before in this part.';
+
+-- The other database is the truth about what committed there: it may know of one batch more than we do, whose holder died
+-- between the two commits.
+CREATE FUNCTION sexton.catch_up(
+  p_job bigint, p_version bigint, p_run uuid, p_of uuid, p_seq bigint, p_rows bigint, p_cursor jsonb,
+  OUT same boolean, OUT news boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  j sexton.job;
+  r sexton.run;
+  past sexton.run;
+  stop text;
+BEGIN
+  PERFORM set_config('lock_timeout', '2s', true);
+  SELECT * INTO j FROM sexton.job WHERE id = p_job FOR SHARE;   -- as the fence does, and for its reasons
+  SELECT * INTO r FROM sexton.run WHERE id = p_run;
+  stop := sexton.stop_reason(j, r, p_version, (SELECT halted_at FROM sexton.meta));
+  IF stop IS NOT NULL THEN
+    RAISE EXCEPTION 'fenced: run % no longer holds job % at version %', p_run, coalesce(j.name, p_job::text), p_version
+      USING ERRCODE = 'SX001', DETAIL = stop;
+  END IF;
+  SELECT * INTO past FROM sexton.run k WHERE k.id = p_of AND k.job_id = p_job;
+  same := coalesce((past.occurrence, past.revision, past.mode, past.options, past.inputs)
+                   = (r.occurrence, r.revision, r.mode, r.options, r.inputs), false);
+  UPDATE sexton.run_part SET seq = p_seq, rows = rows + p_rows, cursor = p_cursor, moved_at = clock_timestamp()
+   WHERE run_id = past.id AND part = 0 AND seq < p_seq;
+  news := FOUND AND same AND NOT EXISTS (
+    SELECT FROM sexton.run k JOIN sexton.run_part p ON p.run_id = k.id
+     WHERE k.job_id = p_job AND (k.epoch, k.version) > (past.epoch, past.version) AND p.seq > 0);
+  IF FOUND THEN
+    UPDATE sexton.run SET batches = p_seq, rows_done = rows_done + p_rows WHERE id = past.id AND state <> 'running';
+  END IF;
+  IF news THEN
+    UPDATE sexton.run_part SET cursor = p_cursor WHERE run_id = p_run AND part = 0;
+  END IF;
+END $$;
+COMMENT ON FUNCTION sexton.catch_up(bigint, bigint, uuid, uuid, bigint, bigint, jsonb) IS
+  'Records a batch of an earlier run that committed in another database and was not recorded. same: that run did what the present one does (occurrence, revision, mode, options, inputs); news: the batch was not recorded, and nothing else has committed since.';
 
 CREATE FUNCTION sexton.ping(p_job bigint, p_version bigint, p_run uuid) RETURNS text
 LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -59,6 +59,7 @@ SELECT j.name, j.app, j.kind,
        (slo.backlog ->> 'drain_per_day')::bigint AS drain_per_day,
        (slo.backlog ->> 'catches_up')::boolean AS catches_up,
        j.failure_count, j.revision, j.version, j.edited_by, j.edited_at, j.removed_at, j.params, j.id,
+       coalesce(j.database, (SELECT string_agg(DISTINCT e ->> 'database', ', ') FROM jsonb_path_query(j.params, 'lax $.targets[*]') e)) AS database,
        (SELECT count(*) FROM sexton.job o WHERE o.parent_id = j.id) AS one_offs
   FROM sexton.job j
   LEFT JOIN LATERAL (SELECT * FROM sexton.run r WHERE r.job_id = j.id AND r.state <> 'running'
@@ -71,6 +72,7 @@ SELECT j.name, j.app, j.kind,
                       ORDER BY r.epoch DESC, r.version DESC LIMIT 1) slo ON true
  WHERE j.parent_id IS NULL;
 COMMENT ON VIEW sexton.jobs IS 'The jobs: state, what is next, how the last run went, and, of purges, what is overdue.';
+COMMENT ON COLUMN sexton.jobs.database IS 'The other database that it works in, or those of its targets.';
 COMMENT ON COLUMN sexton.jobs.eligible IS 'Rows that are old enough to go: those that the last run left (or that a dry run found), and those that came of age since at the rate of late.';
 COMMENT ON COLUMN sexton.jobs.oldest_overdue IS 'The age of the oldest row that the last run left, where an index tells it.';
 COMMENT ON COLUMN sexton.jobs.overdue_by IS 'For how long that row is eligible by now.';
@@ -127,7 +129,6 @@ BEGIN
     WHEN j.invalid_reason IS NOT NULL THEN format('It is invalid: %s.', rtrim(j.invalid_reason, '.'))
     WHEN j.paused_at IS NOT NULL AND (j.paused_until IS NULL OR j.paused_until > clock_timestamp()) THEN
       format('It was paused by %s at %s%s%s.', j.paused_by, j.paused_at, ': ' || nullif(j.pause_reason, ''), ', until ' || j.paused_until)
-    WHEN j.database IS NOT NULL THEN format('No replica that is alive knows the database "%s".', j.database)
     WHEN alive = 0 AND EXISTS (SELECT 1 FROM sexton.replicas r WHERE r.alive) THEN
       format('No replica that is alive knows the kind "%s".', j.kind)
     WHEN alive = 0 THEN 'No replica is alive: start one with `sexton run`.'

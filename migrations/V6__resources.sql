@@ -205,7 +205,11 @@ BEGIN
     ELSE (SELECT coalesce(jsonb_agg(CASE
                    WHEN j.parent_id IS NULL OR j.max_running = 1 THEN to_jsonb('table:' || t.oid)
                    ELSE jsonb_build_object('name', 'table:' || t.oid, 'shared', true) END), '[]')
-            FROM (SELECT j.target_oid UNION SELECT (e ->> 'oid')::oid FROM jsonb_array_elements(j.targets) e) AS t(oid)
+            FROM (SELECT j.target_oid::text UNION SELECT e ->> 'oid' FROM jsonb_array_elements(j.targets) e
+                  UNION   -- in other databases they have the names that their jobs give them
+                  SELECT concat_ws('/', coalesce(e ->> 'database', j.database), e ->> 'table')
+                    FROM (SELECT j.params UNION ALL SELECT jsonb_path_query(j.params, 'lax $.targets[*]')) AS k(e)
+                   WHERE coalesce(e ->> 'database', j.database) IS NOT NULL AND e ? 'table') AS t(oid)
            WHERE t.oid IS NOT NULL) END;
 END $$;
 COMMENT ON FUNCTION sexton.wanted(sexton.job, text) IS
@@ -491,7 +495,7 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
   job AS MATERIALIZED (
     SELECT p.id, p.max_running - coalesce((SELECT sum(b.running) FROM busy b WHERE b.parent_id = p.id), 0) AS places
       FROM sexton.job p
-     WHERE p.parent_id IS NULL AND p.id IN (SELECT s.parent_id FROM source s) AND p.kind = ANY (p_kinds) AND p.database IS NULL
+     WHERE p.parent_id IS NULL AND p.id IN (SELECT s.parent_id FROM source s) AND p.kind = ANY (p_kinds)
        AND p.invalid_reason IS NULL AND p.validated_revision = p.revision AND NOT sexton.is_paused(p)
        AND sexton.lacks(p.needs, p_knows) = '{}'),
   at_work AS MATERIALIZED (

@@ -17,7 +17,7 @@ SELECT j.name AS job, t.name AS target, c.oid IS NOT NULL AS present,
   FROM sexton.job j
  CROSS JOIN LATERAL (
          SELECT coalesce(j.target_name, j.params ->> 'table'), j.target_oid WHERE j.targets IS NULL
-         UNION SELECT e ->> 'name', (e ->> 'oid')::oid FROM pg_catalog.jsonb_array_elements(j.targets) e) AS t(name, oid)
+         UNION SELECT e ->> 'name', (e ->> 'oid')::oid FROM pg_catalog.jsonb_array_elements(j.targets) e WHERE e ->> 'name' IS NOT NULL) AS t(name, oid)
   LEFT JOIN pg_catalog.pg_class c ON c.oid = t.oid
   LEFT JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
  WHERE j.kind = 'purge' AND j.parent_id IS NULL AND j.database IS NULL

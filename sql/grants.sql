@@ -26,6 +26,7 @@ BEGIN
       sexton.claim(bigint, bigint, bigint, uuid, uuid, text, text, boolean, boolean),
       sexton.fence(bigint, bigint, uuid, int, bigint, bigint, jsonb),
       sexton.split(bigint, bigint, uuid, jsonb), sexton.join_run(bigint, bigint, uuid),
+      sexton.catch_up(bigint, bigint, uuid, uuid, bigint, bigint, jsonb),
       sexton.finish(bigint, bigint, uuid, text, text, jsonb, bigint, interval, text, text, timestamptz, timestamptz, bigint, timestamptz),
       sexton.note_progress(uuid, jsonb), sexton.note_changes(uuid, jsonb), sexton.note_owner(uuid, text, jsonb), sexton.note_deferred(uuid, jsonb, text[]),
       sexton.note_resources(uuid, jsonb), sexton.next_one_offs(text[], bigint, text[]),
@@ -40,8 +41,8 @@ BEGIN
   END IF;
   FOREACH grantee IN ARRAY '{sexton_operator,sexton_author}'::text[] LOOP
     CONTINUE WHEN to_regrole(grantee) IS NULL;
-    EXECUTE format('GRANT INSERT (table_name, predicate, reason) ON sexton.hold TO %I', grantee);
-    EXECUTE format('GRANT EXECUTE ON FUNCTION sexton.hold(text, text, text), sexton.unhold(bigint) TO %I', grantee);
+    EXECUTE format('GRANT INSERT (table_name, predicate, reason, database) ON sexton.hold TO %I', grantee);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION sexton.hold(text, text, text, text), sexton.unhold(bigint) TO %I', grantee);
     EXECUTE format('GRANT EXECUTE ON FUNCTION sexton.subscribe(text, text[], text), sexton.unsubscribe(text, text), sexton.channel_on(text) TO %I', grantee);
   END LOOP;
   IF to_regrole('sexton_operator') IS NOT NULL THEN

@@ -5,15 +5,15 @@
 SELECT pg_catalog.clock_timestamp(),
        LEAST(
          (SELECT j.due_at FROM sexton.job j
-           WHERE j.due_at > pg_catalog.now() AND j.state = 'idle' AND j.invalid_reason IS NULL AND j.kind = ANY ($1) AND j.database IS NULL
+           WHERE j.due_at > pg_catalog.now() AND j.state = 'idle' AND j.invalid_reason IS NULL AND j.kind = ANY ($1)
              AND j.parent_id IS NULL
            ORDER BY j.due_at LIMIT 1),
          (SELECT j.due_at FROM sexton.job j
-           WHERE j.due_at > pg_catalog.now() AND j.state = 'idle' AND j.invalid_reason IS NULL AND j.kind = ANY ($1) AND j.database IS NULL
+           WHERE j.due_at > pg_catalog.now() AND j.state = 'idle' AND j.invalid_reason IS NULL AND j.kind = ANY ($1)
              AND j.parent_id IS NOT NULL
            ORDER BY j.due_at LIMIT 1),
          (SELECT j.paused_until FROM sexton.job j
-           WHERE j.paused_until > pg_catalog.now() AND j.state = 'idle' AND j.invalid_reason IS NULL AND j.kind = ANY ($1) AND j.database IS NULL
+           WHERE j.paused_until > pg_catalog.now() AND j.state = 'idle' AND j.invalid_reason IS NULL AND j.kind = ANY ($1)
            ORDER BY j.paused_until LIMIT 1),
          sexton.deliveries_next($3)),
        EXISTS (SELECT 1 FROM sexton.run r WHERE r.state = 'running' AND r.job_id <> ALL ($2))

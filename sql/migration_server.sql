@@ -1,7 +1,7 @@
 -- Where and as whom we migrate.
--- $1 the role that is to own the schema. One row: server_version_num, whether it is a standby, the lock_timeout in
+-- $1 the role that is to own the schema, $2 the schema. One row: server_version_num, whether it is a standby, the lock_timeout in
 -- force, the session's role, whether it may create roles, whether the owner's role exists, whether the session's role may
--- act as it, who owns the schema sexton (NULL: it is not there), whether the session's role may act as that one. Before
+-- act as it, who owns the schema (NULL: it is not there), whether the session's role may act as that one. Before
 -- version 16 every member may.
 SELECT pg_catalog.current_setting('server_version_num')::int, pg_catalog.pg_is_in_recovery(),
        pg_catalog.current_setting('lock_timeout'), r.rolname::text, r.rolsuper OR r.rolcreaterole,
@@ -11,5 +11,5 @@ SELECT pg_catalog.current_setting('server_version_num')::int, pg_catalog.pg_is_i
  CROSS JOIN (SELECT CASE WHEN pg_catalog.current_setting('server_version_num')::int >= 160000 THEN 'SET'
                          ELSE 'MEMBER' END) v ("right")
   LEFT JOIN pg_catalog.pg_roles o ON o.rolname = $1
-  LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = 'sexton'
+  LEFT JOIN pg_catalog.pg_namespace n ON n.nspname = $2
  WHERE r.rolname = session_user

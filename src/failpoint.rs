@@ -11,6 +11,9 @@ pub const NAMES: &[&str] = &[
     "batch.before",
     "batch.fence",
     "batch.committed",
+    "elsewhere.installed",
+    "elsewhere.fenced",
+    "elsewhere.committed",
     "finish.before",
     "finish.after",
 ];

@@ -60,6 +60,8 @@ impl Registry {
             .add(kinds::reset::Reset)
             .add(kinds::sql::Statement)
             .add(kinds::upkeep::Upkeep);
+        #[cfg(feature = "cli")]
+        registry.reach(edge::databases::of(outside));
         #[cfg(feature = "backup")]
         registry.add(kinds::backup::Backup::new(outside.clone()));
         #[cfg(feature = "command")]

@@ -26,8 +26,10 @@ statements! {
     BACKUP_QUERY_USES = "backup_query_uses";
     BACKUP_TABLES = "backup_tables";
     CANCEL = "cancel";
+    CATCH_UP = "catch_up";
     CHANNEL_ON = "channel_on";
     CHANNELS = "channels";
+    CHECK_FENCE = "check_fence";
     CHECK_INSTALLATION = "check_installation";
     CHECK_LIMITS = "check_limits";
     CHECK_ROLE = "check_role";
@@ -36,6 +38,8 @@ statements! {
     CHECK_VACUUM = "check_vacuum";
     CHECK_WORK = "check_work";
     CLAIM = "claim";
+    CREATE_FENCE_SCHEMA = "create_fence_schema";
+    CREATE_FENCE_SCHEMA_FOR_OWNER = "create_fence_schema_for_owner";
     CREATE_JOB = "create_job";
     CREATE_ROLES = "create_roles";
     CREATE_SCHEMA = "create_schema";
@@ -49,12 +53,15 @@ statements! {
     FAN_OUT_DONE = "fan_out_done";
     FAN_OUT_TARGET = "fan_out_target";
     FENCE = "fence";
+    FENCE_CHECK = "fence_check";
+    FENCE_INSTALL = "fence_install";
     FINISH = "finish";
     GIVE_ALL = "give_all";
     GIVE_RESOURCE = "give_resource";
     HOLD = "hold";
     HOLD_DEFINITIONS = "hold_definitions";
     HOLDS = "holds";
+    HOLDS_ELSEWHERE = "holds_elsewhere";
     HORIZON = "horizon";
     IMPORT_AGE = "import_age";
     IMPORT_PG_CRON = "import_pg_cron";
@@ -71,6 +78,7 @@ statements! {
     LIMIT_SESSION = "limit_session";
     LIMIT_STATEMENTS = "limit_statements";
     LISTEN = "listen";
+    LOCK_HOLDER = "lock_holder";
     MARK_REMOVED = "mark_removed";
     MARK_SESSION = "mark_session";
     MIGRATION_HISTORY = "migration_history";
@@ -116,6 +124,7 @@ statements! {
     PURGE_PLANS_KEPT = "purge_plans_kept";
     PURGE_PRESSURE = "purge_pressure";
     PURGE_PRIMARY_KEY = "purge_primary_key";
+    PURGE_REACHED = "purge_reached";
     PURGE_REFERENCES = "purge_references";
     PURGE_SAME_NAMES = "purge_same_names";
     PURGE_SCHEMA = "purge_schema";

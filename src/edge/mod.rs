@@ -9,6 +9,8 @@ pub mod migrate;
 #[cfg(feature = "cli")]
 pub mod conninfo;
 #[cfg(feature = "cli")]
+pub mod databases;
+#[cfg(feature = "cli")]
 pub mod cluster;
 #[cfg(feature = "cli")]
 pub mod telemetry;

@@ -22,7 +22,10 @@ use uuid::Uuid;
 
 use crate::{
     error::{Error, ErrorKind},
-    kind::watch::Watch,
+    kind::{
+        elsewhere::{Databases, Keeper},
+        watch::Watch,
+    },
     protocol::{
         connect::Connector,
         fence::{Batch, Commits, Held},
@@ -63,6 +66,12 @@ pub struct RunContext {
     pub(crate) held: Held,
     /// For sessions besides the run's own; see [`RunContext::watch`].
     pub(crate) connector: Connector,
+    pub(crate) databases: Databases,
+    /// The job's own `database`, if it has one; see [`RunContext::work_in`].
+    pub(crate) job_database: Option<String>,
+    pub(crate) keeper: Option<Keeper>,
+    /// Cancelled when the run's own session is found lost while the work is elsewhere.
+    pub(crate) home_lost: CancellationToken,
     pub(crate) drain: CancellationToken,
     pub(crate) options: Options,
     pub(crate) inputs: BTreeMap<String, Value>,
@@ -189,7 +198,7 @@ impl RunContext {
         })
     }
 
-    /// Reads, on the run session: each statement a transaction of its own.
+    /// Reads, where the work is done: each statement a transaction of its own.
     ///
     /// # Errors
     /// [`Stop::Drained`] when this replica shuts down; whatever the database reports.
@@ -243,7 +252,7 @@ impl RunContext {
     }
 
     /// Says whether the commits of this run's batches wait for the disk; they do ([`Commits::Durable`]) unless told
-    /// otherwise. Relaxed is right where a batch may as well be done again, since nobody outside was told of it. No
+    /// otherwise. In another database they always do. Relaxed is right where a batch may as well be done again, since nobody outside was told of it. No
     /// effect on [`RunContext::begin`].
     pub fn commits(&mut self, commits: Commits) {
         self.held.commits = commits;

@@ -20,7 +20,7 @@ use crate::{
 /// for 15 s (protocol.md, "Sessions").
 const PING_EVERY: Duration = Duration::from_secs(5);
 /// A run whose last good ping started longer ago than this no longer trusts its session.
-const PING_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl RunContext {
     /// Waits between batches, keeping the session alive; ends early with an error when the run must stop.

@@ -6,6 +6,7 @@
 
 mod context;
 mod describe;
+mod elsewhere;
 mod keep;
 mod need;
 mod reader;
@@ -24,6 +25,7 @@ pub mod vacuum;
 
 pub use context::{Options, RunContext};
 pub use describe::{Description, Nature, Param};
+pub use elsewhere::Databases;
 pub use need::{Names, Need};
 pub use reader::Reader;
 pub use registry::{Kind, ParamError, Registered, Registry, Rights};

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Description, Names, Need, Report, RunContext};
+use super::{Databases, Description, Names, Need, Report, RunContext};
 use crate::protocol::run::Stop;
 
 /// A kind of work. See `examples/own_kind.rs` for one of a user's own.
@@ -45,6 +45,16 @@ pub trait Kind: Send + Sync + 'static {
     fn needs(&self, params: &Self::Params) -> Vec<Need> {
         let _ = params;
         Vec::new()
+    }
+
+    /// Whether a job with these params may name another `database` to work in. All that the kind reads of Sexton's own
+    /// tables must then go by [`RunContext::query_home`]. Must not do I/O. Default: it may not.
+    ///
+    /// # Errors
+    /// Why it may not.
+    fn elsewhere(&self, params: &Self::Params) -> Result<(), String> {
+        let _ = params;
+        Err(format!("the kind {} works in the database of the schema sexton alone", self.name()))
     }
 
     /// Does the work of one run, in batches, each of which commits with the fence.
@@ -92,6 +102,7 @@ impl ParamError {
 trait Erased: Send + Sync {
     fn check(&self, params: &Value) -> Result<(), ParamError>;
     fn needs(&self, params: &Value) -> Result<Vec<Need>, ParamError>;
+    fn elsewhere(&self, params: &Value) -> Result<Result<(), String>, ParamError>;
     fn run<'a>(&'a self, context: &'a mut RunContext, params: Value) -> BoxFuture<'a, Result<Report, Stop>>;
 }
 
@@ -102,6 +113,10 @@ impl<K: Kind> Erased for K {
 
     fn needs(&self, params: &Value) -> Result<Vec<Need>, ParamError> {
         Ok(Kind::needs(self, &read::<K::Params>(params)?))
+    }
+
+    fn elsewhere(&self, params: &Value) -> Result<Result<(), String>, ParamError> {
+        Ok(Kind::elsewhere(self, &read::<K::Params>(params)?))
     }
 
     fn run<'a>(&'a self, context: &'a mut RunContext, params: Value) -> BoxFuture<'a, Result<Report, Stop>> {
@@ -154,12 +169,22 @@ impl Registered {
         self.kind.check(params)
     }
 
-    /// What a replica must know locally to run a job with these params.
+    /// What a replica must know locally to run a job with these params in this database, or at home.
     ///
     /// # Errors
     /// If the params are not of the kind's shape.
-    pub fn needs(&self, params: &Value) -> Result<Vec<Need>, ParamError> {
-        self.kind.needs(params)
+    pub fn needs(&self, params: &Value, database: Option<&str>) -> Result<Vec<Need>, ParamError> {
+        let mut needs = self.kind.needs(params)?;
+        needs.extend(database.map(|name| Need::Database(name.to_owned())));
+        Ok(needs)
+    }
+
+    /// Whether a job with these params may work in another database.
+    ///
+    /// # Errors
+    /// Why it may not, if the params are of the kind's shape; if they are not, [`Registered::check`] says so.
+    pub fn elsewhere(&self, params: &Value) -> Result<(), String> {
+        self.kind.elsewhere(params).unwrap_or(Ok(()))
     }
 
     pub(crate) async fn run(&self, context: &mut RunContext, params: Value) -> Result<Report, Stop> {
@@ -172,6 +197,7 @@ impl Registered {
 pub struct Registry {
     kinds: BTreeMap<&'static str, Registered>,
     names: Names,
+    databases: Databases,
 }
 
 impl Registry {
@@ -198,9 +224,33 @@ impl Registry {
         self
     }
 
+    /// Says how the other databases are reached whose names the replica knows. Default: none is.
+    ///
+    /// ```
+    /// use sexton::{Registry, kind::{Databases, Names}};
+    ///
+    /// # fn example() -> Result<(), tokio_postgres::Error> {
+    /// let archive: tokio_postgres::Config = "host=archive dbname=shop user=purger".parse()?;
+    /// let (_names, known) = tokio::sync::watch::channel(vec!["database:archive".to_owned()]);
+    /// let mut registry = Registry::with_builtins();
+    /// registry
+    ///     .know(Names::of(known))
+    ///     .reach(Databases::by(move |name| (name == "archive").then(|| archive.clone().into())));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn reach(&mut self, databases: Databases) -> &mut Self {
+        self.databases = databases;
+        self
+    }
+
     /// The names that the replica knows locally now, sorted.
     pub fn known(&self) -> Vec<String> {
         self.names.now()
+    }
+
+    pub(crate) fn databases(&self) -> Databases {
+        self.databases.clone()
     }
 
     pub(crate) fn names(&self) -> Names {

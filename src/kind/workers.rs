@@ -17,7 +17,7 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Options, RunContext, Stop, context::to_json};
+use super::{Databases, Options, RunContext, Stop, context::to_json};
 use crate::{
     error::{Error, ErrorKind},
     protocol::{
@@ -105,6 +105,10 @@ impl RunContext {
     pub async fn in_parts<W: PartWork>(&mut self, workers: u16, work: &W) -> Result<Worked<W::Done>, Stop> {
         self.stop_if_draining()?;
         self.not_in_a_worker("have workers")?;
+        if let Some(name) = self.database() {
+            let message = format!("a run has no workers in another database: {name}");
+            return Err(Stop::Failed(Error::new(ErrorKind::Invalid, message)));
+        }
         let team = Team::of(self);
         let most = usize::from(workers.max(1)).min(self.parts().max(1));
         let hands: FuturesUnordered<_> = (0..most).map(|_| team.hand(work)).collect();
@@ -207,6 +211,10 @@ impl Team {
         RunContext {
             held,
             connector: self.connector.clone(),
+            databases: Databases::default(),
+            job_database: None,
+            keeper: None,
+            home_lost: CancellationToken::new(),
             drain: self.stop.clone(),
             options: self.options.clone(),
             inputs: self.inputs.clone(),

@@ -97,6 +97,8 @@ pub(crate) struct Claim {
     pub(crate) inputs: Value,
     /// Batches that this run knows to be committed; kept when it ends.
     pub(crate) batches: i64,
+    /// The advisory lock of the job.
+    pub(super) lock: (i32, i32),
     pub(super) workers: Terms,
 }
 
@@ -200,6 +202,7 @@ pub(crate) async fn claim(
         options: row.get("run_options"),
         inputs: row.get("run_inputs"),
         batches: 0,
+        lock: (claimant.lock_class, candidate.lock_id),
         workers: terms,
     };
     let parts = inherited(row.get("parts"));

@@ -8,6 +8,8 @@
 //! What is easy to get wrong: tokio-postgres' `commit()` says `Ok` when the server answered ROLLBACK, so a fence that
 //! failed before it would pass unnoticed (rust-postgres#1334). Here fence and COMMIT leave in one flight, the fence's
 //! own answer decides, and no client stands between the two.
+//!
+//! Work in another database ends in both: see `elsewhere`.
 
 use std::{
     collections::BTreeMap,
@@ -23,17 +25,14 @@ use tokio_postgres::{
 use super::{
     claim::Claim,
     connect::Canceler,
+    elsewhere::Elsewhere,
     resource::Wanted,
     run::{Stop, StopReason},
-    session::{RunSession, STATEMENT_TIMEOUT},
+    session::{RunSession, STATEMENT_TIMEOUT, Transaction},
     transaction::FencedTransaction,
     worker::{CancelOnDrop, Part},
 };
-use crate::{
-    error::{Error, ErrorKind},
-    failpoint::failpoint,
-    statements,
-};
+use crate::{failpoint::failpoint, statements};
 
 /// The part of a run that its own session works on; see `worker` for the others.
 const OWN_PART: i32 = 0;
@@ -76,10 +75,20 @@ pub enum Undone {
     Conflict,
 }
 
-/// A claim, and the session that holds its lock and does its work.
+/// How a batch's rows are counted.
+#[derive(Clone, Copy)]
+enum Counted {
+    /// The server says how many the statement affected.
+    ByServer,
+    /// The statement gives one row with the number.
+    AsRow,
+}
+
+/// A claim, the session that holds its lock, and, where its work is in another database, the session that does it.
 pub(crate) struct Held {
-    claim: Claim,
+    pub(super) claim: Claim,
     pub(super) session: RunSession,
+    pub(super) elsewhere: Option<Elsewhere>,
     /// The part of the run that batches are of.
     pub(super) part: i32,
     pub(super) cursor: Option<Value>,
@@ -90,20 +99,8 @@ pub(crate) struct Held {
     pub(super) cancel: Option<CancelOnDrop>,
     /// The resources that the run holds, in the order of taking; a worker has none.
     pub(super) resources: Vec<Wanted>,
-    pub(super) state: Transaction,
     /// Whether its batches wait for the disk.
     pub(crate) commits: Commits,
-}
-
-/// What is known of the session's transaction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Transaction {
-    /// None is open.
-    None,
-    /// One is open that nobody will finish: it was dropped.
-    Abandoned,
-    /// A future was dropped while the server worked for it: what became of it is not known.
-    InDoubt,
 }
 
 impl Held {
@@ -118,13 +115,13 @@ impl Held {
         Held {
             claim,
             session,
+            elsewhere: None,
             part: OWN_PART,
             cursor,
             seq,
             parts,
             cancel: None,
             resources,
-            state: Transaction::None,
             commits: Commits::Durable,
         }
     }
@@ -153,6 +150,11 @@ impl Held {
         &self.claim
     }
 
+    /// How long the server lets its sessions be silent.
+    pub(crate) fn lease(&self) -> Duration {
+        self.claim.workers.settings.lease.idle
+    }
+
     pub(crate) fn cursor(&self) -> Option<&Value> {
         self.cursor.as_ref()
     }
@@ -160,11 +162,19 @@ impl Held {
     /// The session, if it is fit for one more transaction, and the claim: to finish the run.
     pub(crate) fn into_parts(mut self) -> (Claim, RunSession, SessionState) {
         self.claim.batches = self.seq + self.parts.values().map(|part| part.seq).sum::<i64>();
-        let state = match self.state {
+        let state = match self.session.state {
             Transaction::None if !self.session.is_closed() => SessionState::Fit,
             _ => SessionState::InDoubt,
         };
         (self.claim, self.session, state)
+    }
+
+    /// The session that the work is done on: the one that holds the job, unless the work is elsewhere.
+    pub(super) fn at_work(&mut self) -> &mut RunSession {
+        match &mut self.elsewhere {
+            Some(elsewhere) => &mut elsewhere.session,
+            None => &mut self.session,
+        }
     }
 
     pub(crate) async fn query(
@@ -172,14 +182,17 @@ impl Held {
         sql: &str,
         params: &[&(dyn ToSql + Sync)],
     ) -> Result<Vec<Row>, Stop> {
-        self.settle_abandoned().await?;
-        self.state = Transaction::InDoubt;
-        let rows = match self.session.prepare(sql, &[]).await {
-            Ok(statement) => self.session.client().query(&statement, params).await,
-            Err(error) => Err(error),
-        };
-        self.state = Transaction::None;
-        Ok(rows?)
+        let answer = self.at_work().query(sql, params).await;
+        self.told(answer)
+    }
+
+    /// The same on the session that holds the job, wherever the work is done.
+    pub(crate) async fn query_home(
+        &mut self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> Result<Vec<Row>, Stop> {
+        self.session.query(sql, params).await
     }
 
     pub(crate) async fn query_typed(
@@ -187,19 +200,13 @@ impl Held {
         sql: &str,
         params: &[(&(dyn ToSql + Sync), Type)],
     ) -> Result<Vec<Row>, Stop> {
-        self.settle_abandoned().await?;
-        self.state = Transaction::InDoubt;
-        let rows = self.session.client().query_typed(sql, params).await;
-        self.state = Transaction::None;
-        Ok(rows?)
+        let answer = self.at_work().query_typed(sql, params).await;
+        self.told(answer)
     }
 
     pub(crate) async fn describe(&mut self, sql: &str) -> Result<Statement, Stop> {
-        self.settle_abandoned().await?;
-        self.state = Transaction::InDoubt;
-        let statement = self.session.client().prepare(sql).await;
-        self.state = Transaction::None;
-        Ok(statement?)
+        let answer = self.at_work().describe(sql).await;
+        self.told(answer)
     }
 
     pub(crate) async fn limit_statements(&mut self, limit: Option<Duration>) -> Result<(), Stop> {
@@ -207,20 +214,26 @@ impl Held {
         self.query(statements::LIMIT_STATEMENTS, &[&limit]).await.map(drop)
     }
 
-    /// One autocommit statement: the effect as a CTE, the fence over its count.
+    /// One autocommit statement: the effect as a CTE, the fence over its count. Elsewhere the fence is in two databases,
+    /// so that it is a transaction all the same.
     pub(crate) async fn batch(
         &mut self,
         effect: &str,
         params: &[&(dyn ToSql + Sync)],
         cursor: Value,
     ) -> Result<Batch, Stop> {
-        self.settle_abandoned().await?;
+        if self.elsewhere.is_some() {
+            let counted = format!("WITH effect AS ({effect}) SELECT pg_catalog.count(*) FROM effect");
+            let answer = self.in_transaction(&counted, Counted::AsRow, params, cursor).await;
+            return self.told(answer);
+        }
+        self.session.settle_abandoned().await?;
         let sql = with_fence(effect, params.len(), self.commits);
         let fence = (self.claim.job_id, self.claim.version, self.claim.run_id, self.part, self.seq);
         let mut all: Vec<&(dyn ToSql + Sync)> = params.to_vec();
         all.extend([&fence.0 as &(dyn ToSql + Sync), &fence.1, &fence.2, &fence.3, &fence.4, &cursor]);
         failpoint!("batch.before");
-        self.state = Transaction::InDoubt;
+        self.session.state = Transaction::InDoubt;
         let statement = match self.session.prepare(&sql, &[]).await {
             Ok(statement) => statement,
             Err(error) => return self.undone(error).map(Batch::Undone),
@@ -231,7 +244,7 @@ impl Held {
         failpoint!("batch.committed");
         match answer {
             Ok(row) => {
-                self.state = Transaction::None;
+                self.session.state = Transaction::None;
                 self.advance(cursor);
                 Ok(Batch::Committed { rows: row.get::<_, i64>(0).unsigned_abs(), took })
             }
@@ -241,12 +254,14 @@ impl Held {
 
     /// A statement that cannot run in a transaction; why it was undone, if it was.
     pub(crate) async fn unfenced(&mut self, sql: &str) -> Result<Option<Undone>, Stop> {
-        self.settle_abandoned().await?;
-        self.state = Transaction::InDoubt;
-        if let Err(error) = self.session.client().query_typed(sql, &[]).await {
-            return self.undone(error).map(Some);
+        let session = self.at_work();
+        session.settle_abandoned().await?;
+        session.state = Transaction::InDoubt;
+        if let Err(error) = session.client().query_typed(sql, &[]).await {
+            let answer = self.undone(error).map(Some);
+            return self.told(answer);
         }
-        self.state = Transaction::None;
+        self.at_work().state = Transaction::None;
         Ok(None)
     }
 
@@ -257,21 +272,43 @@ impl Held {
         params: &[&(dyn ToSql + Sync)],
         cursor: Value,
     ) -> Result<Batch, Stop> {
-        self.settle_abandoned().await?;
+        let answer = self.in_transaction(effect, Counted::ByServer, params, cursor).await;
+        self.told(answer)
+    }
+
+    async fn in_transaction(
+        &mut self,
+        effect: &str,
+        counted: Counted,
+        params: &[&(dyn ToSql + Sync)],
+        cursor: Value,
+    ) -> Result<Batch, Stop> {
+        let begin = match self.commits {
+            // What is recorded here must not be lost there.
+            _ if self.elsewhere.is_some() => "BEGIN",
+            Commits::Durable => "BEGIN",
+            Commits::Relaxed => "BEGIN; SET LOCAL synchronous_commit TO off",
+        };
+        let session = self.at_work();
+        session.settle_abandoned().await?;
         failpoint!("batch.before");
-        self.state = Transaction::InDoubt;
-        let statement = match self.session.prepare(effect, &[]).await {
+        session.state = Transaction::InDoubt;
+        let statement = match session.prepare(effect, &[]).await {
             Ok(statement) => statement,
             Err(error) => return self.undone(error).map(Batch::Undone),
         };
         let started = Instant::now();
-        let client = self.session.client();
-        let begin = match self.commits {
-            Commits::Durable => "BEGIN",
-            Commits::Relaxed => "BEGIN; SET LOCAL synchronous_commit TO off",
+        let client = session.client();
+        let affected = async {
+            match counted {
+                Counted::ByServer => client.execute(&statement, params).await,
+                Counted::AsRow => {
+                    let row = client.query_one(&statement, params).await?;
+                    Ok(row.get::<_, i64>(0).unsigned_abs())
+                }
+            }
         };
-        let (begun, affected) =
-            futures_util::join!(client.batch_execute(begin), client.execute(&statement, params));
+        let (begun, affected) = futures_util::join!(client.batch_execute(begin), affected);
         begun?;
         let rows = match affected {
             Ok(rows) => rows,
@@ -287,10 +324,15 @@ impl Held {
     }
 
     pub(crate) async fn begin(&mut self) -> Result<FencedTransaction<'_>, Stop> {
-        self.settle_abandoned().await?;
-        failpoint!("batch.before");
-        self.state = Transaction::Abandoned;
-        self.session.client().batch_execute("BEGIN").await?;
+        let begun = async {
+            let session = self.at_work();
+            session.settle_abandoned().await?;
+            failpoint!("batch.before");
+            session.state = Transaction::Abandoned;
+            Ok(session.client().batch_execute("BEGIN").await?)
+        };
+        let begun = begun.await;
+        self.told(begun)?;
         Ok(FencedTransaction { held: self })
     }
 
@@ -302,26 +344,43 @@ impl Held {
         cursor: Value,
     ) -> Result<Result<(), tokio_postgres::Error>, Stop> {
         let rows = i64::try_from(rows).unwrap_or(i64::MAX);
+        let ended = match &mut self.elsewhere {
+            Some(elsewhere) => {
+                let batch = (self.seq, rows, &cursor);
+                elsewhere.commit_in_both(&mut self.session, &self.claim, batch).await?
+            }
+            None => self.commit_here(rows, &cursor).await?,
+        };
+        if ended.is_ok() {
+            self.advance(cursor);
+        }
+        Ok(ended)
+    }
+
+    async fn commit_here(
+        &mut self,
+        rows: i64,
+        cursor: &Value,
+    ) -> Result<Result<(), tokio_postgres::Error>, Stop> {
         let (job, version, run) = (self.claim.job_id, self.claim.version, self.claim.run_id);
         let (part, seq) = (self.part, self.seq);
         let statement = self.session.prepare(statements::FENCE, &[]).await?;
         failpoint!("batch.fence");
-        self.state = Transaction::InDoubt;
+        self.session.state = Transaction::InDoubt;
         let client = self.session.client();
-        let params: [&(dyn ToSql + Sync); 7] = [&job, &version, &run, &part, &seq, &rows, &cursor];
+        let params: [&(dyn ToSql + Sync); 7] = [&job, &version, &run, &part, &seq, &rows, cursor];
         // Both leave before either is answered. If the fence raises, the COMMIT behind it is a ROLLBACK.
         let (fenced, committed) =
             futures_util::join!(client.query_one(&statement, &params), client.batch_execute("COMMIT"));
         failpoint!("batch.committed");
         if let Err(error) = fenced {
             if error.as_db_error().is_some() && committed.is_ok() {
-                self.state = Transaction::None;
+                self.session.state = Transaction::None;
             }
             return Ok(Err(error));
         }
         committed?;
-        self.state = Transaction::None;
-        self.advance(cursor);
+        self.session.state = Transaction::None;
         Ok(Ok(()))
     }
 
@@ -332,7 +391,11 @@ impl Held {
 
     pub(crate) async fn ping(&mut self) -> Result<(), Stop> {
         let (job, version, run) = (self.claim.job_id, self.claim.version, self.claim.run_id);
-        let rows = self.query(statements::PING, &[&job, &version, &run]).await?;
+        let rows = self.query_home(statements::PING, &[&job, &version, &run]).await?;
+        if let Some(elsewhere) = &mut self.elsewhere {
+            let alive = elsewhere.ping().await;
+            self.told(alive)?;
+        }
         match rows.first().and_then(|row| row.get::<_, Option<String>>(0)) {
             None => Ok(()),
             Some(reason) => Err(Stop::Fenced(StopReason::parse(&reason))),
@@ -341,17 +404,18 @@ impl Held {
 
     pub(crate) async fn note_progress(&mut self, progress: &Value) -> Result<(), Stop> {
         let run = self.claim.run_id;
-        self.query(statements::NOTE_PROGRESS, &[&run, progress]).await.map(drop)
+        self.query_home(statements::NOTE_PROGRESS, &[&run, progress]).await.map(drop)
     }
 
     /// For `protocol::watch`: cancels what the session executes.
     pub(super) fn canceler(&self) -> Canceler {
-        self.session.canceler().clone()
+        let session = self.elsewhere.as_ref().map_or(&self.session, |elsewhere| &elsewhere.session);
+        session.canceler().clone()
     }
 
     /// Access for `protocol::resource`, which takes locks on this session.
     pub(super) async fn session(&mut self) -> Result<(&Claim, &mut RunSession), Stop> {
-        self.settle_abandoned().await?;
+        self.session.settle_abandoned().await?;
         Ok((&self.claim, &mut self.session))
     }
 
@@ -363,26 +427,11 @@ impl Held {
     /// Tells contention, after which the server has rolled back, from the end of the run.
     fn undone(&mut self, error: tokio_postgres::Error) -> Result<Undone, Stop> {
         if error.as_db_error().is_some() {
-            self.state = Transaction::None;
+            self.at_work().state = Transaction::None;
         }
         match contention(&error) {
             Some(undone) => Ok(undone),
             None => Err(error.into()),
-        }
-    }
-
-    pub(super) async fn settle_abandoned(&mut self) -> Result<(), Stop> {
-        match self.state {
-            Transaction::None => Ok(()),
-            Transaction::Abandoned => {
-                self.session.client().batch_execute("ROLLBACK").await?;
-                self.state = Transaction::None;
-                Ok(())
-            }
-            Transaction::InDoubt => Err(Stop::Lost(Error::new(
-                ErrorKind::Unreachable,
-                "a statement was abandoned half way, and what became of it is not known",
-            ))),
         }
     }
 }

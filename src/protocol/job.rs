@@ -92,6 +92,8 @@ pub(crate) struct Job {
     pub(crate) run_options: Value,
     pub(crate) inputs: Value,
     pub(crate) run_as: Option<String>,
+    /// Another database that its work is done in.
+    pub(crate) database: Option<String>,
     pub(crate) armed: bool,
     /// What it needs of a replica, as the one that validates it reads from its params; else empty.
     pub(crate) needs: Vec<String>,
@@ -139,6 +141,7 @@ impl Job {
             run_options: row.get("run_options"),
             inputs: row.get("inputs"),
             run_as: row.get("run_as"),
+            database: row.get("database"),
             armed: row.get("armed"),
             needs: Vec::new(),
         }

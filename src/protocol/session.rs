@@ -6,11 +6,14 @@
 //! outlived its client by more than two hours; with these, measured on the prototype, by 15 s at the most. All of them
 //! may be set by any role.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use tokio_postgres::{Client, Row, Statement, types::ToSql, types::Type};
 
-use super::connect::{Canceler, Connector, Opened};
+use super::{
+    connect::{Canceler, Connector, Opened},
+    run::Stop,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     statements,
@@ -71,12 +74,24 @@ impl Settings {
     }
 }
 
+/// What is known of a session's transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Transaction {
+    /// None is open.
+    None,
+    /// One is open that nobody will finish: it was dropped.
+    Abandoned,
+    /// A future was dropped while the server worked for it: what became of it is not known.
+    InDoubt,
+}
+
 /// An open run session.
 pub(crate) struct RunSession {
     settings: Settings,
-    client: Client,
+    client: Arc<Client>,
     canceler: Canceler,
     statements: BTreeMap<String, Statement>,
+    pub(super) state: Transaction,
     // The connection's task stops when nobody listens any more, and ends this when it does; its content does not matter.
     messages: tokio::sync::mpsc::UnboundedReceiver<tokio_postgres::AsyncMessage>,
 }
@@ -91,7 +106,9 @@ impl RunSession {
         let given: Vec<(&str, &str)> = wanted.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let Opened { client, messages, canceler } = connector.open(name, &given).await?;
         let settings = settings.clone();
-        let session = RunSession { settings, client, canceler, statements: BTreeMap::new(), messages };
+        let client = Arc::new(client);
+        let (statements, state) = (BTreeMap::new(), Transaction::None);
+        let session = RunSession { settings, client, canceler, statements, state, messages };
         session.verify(&wanted).await?;
         Ok(session)
     }
@@ -111,6 +128,9 @@ impl RunSession {
     /// # Cancel safety
     /// Dropping the future closes the session.
     pub(crate) async fn renewed(mut self) -> Option<Self> {
+        if self.state != Transaction::None {
+            return None;
+        }
         self.statements.clear();
         self.client.clear_type_cache();
         let wanted = self.settings.start_up();
@@ -136,6 +156,11 @@ impl RunSession {
 
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The client, for whoever must send something beside the run.
+    pub(super) fn shared_client(&self) -> Arc<Client> {
+        Arc::clone(&self.client)
     }
 
     pub(crate) fn canceler(&self) -> &Canceler {
@@ -176,6 +201,59 @@ impl RunSession {
     ) -> Result<Row, tokio_postgres::Error> {
         let statement = self.prepare(sql, &[]).await?;
         self.client.query_one(&statement, params).await
+    }
+
+    pub(super) async fn query(
+        &mut self,
+        sql: &str,
+        params: &[&(dyn ToSql + Sync)],
+    ) -> std::result::Result<Vec<Row>, Stop> {
+        self.settle_abandoned().await?;
+        self.state = Transaction::InDoubt;
+        let rows = match self.prepare(sql, &[]).await {
+            Ok(statement) => self.client.query(&statement, params).await,
+            Err(error) => Err(error),
+        };
+        self.state = Transaction::None;
+        Ok(rows?)
+    }
+
+    pub(super) async fn query_typed(
+        &mut self,
+        sql: &str,
+        params: &[(&(dyn ToSql + Sync), Type)],
+    ) -> std::result::Result<Vec<Row>, Stop> {
+        self.settle_abandoned().await?;
+        self.state = Transaction::InDoubt;
+        let rows = self.client.query_typed(sql, params).await;
+        self.state = Transaction::None;
+        Ok(rows?)
+    }
+
+    pub(super) async fn describe(&mut self, sql: &str) -> std::result::Result<Statement, Stop> {
+        self.settle_abandoned().await?;
+        self.state = Transaction::InDoubt;
+        let statement = self.client.prepare(sql).await;
+        self.state = Transaction::None;
+        Ok(statement?)
+    }
+
+    pub(super) async fn roll_back(&mut self) -> std::result::Result<(), Stop> {
+        self.client.batch_execute("ROLLBACK").await?;
+        self.state = Transaction::None;
+        Ok(())
+    }
+
+    /// Takes back a transaction that was dropped.
+    pub(super) async fn settle_abandoned(&mut self) -> std::result::Result<(), Stop> {
+        match self.state {
+            Transaction::None => Ok(()),
+            Transaction::Abandoned => self.roll_back().await,
+            Transaction::InDoubt => Err(Stop::Lost(Error::new(
+                ErrorKind::Unreachable,
+                "a statement was abandoned half way, and what became of it is not known",
+            ))),
+        }
     }
 
     /// Tries to take an advisory lock; never waits.

@@ -22,8 +22,13 @@ impl FencedTransaction<'_> {
     /// # Cancel safety
     /// As [`crate::kind::RunContext::query`].
     pub async fn execute(&mut self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<u64, Stop> {
-        let statement = self.held.session.prepare(sql, &[]).await?;
-        Ok(self.held.session.client().execute(&statement, params).await?)
+        let session = self.held.at_work();
+        let done = async {
+            let statement = session.prepare(sql, &[]).await?;
+            Ok(session.client().execute(&statement, params).await?)
+        };
+        let done = done.await;
+        self.held.told(done)
     }
 
     /// Executes a statement; returns its rows.
@@ -34,8 +39,13 @@ impl FencedTransaction<'_> {
     /// # Cancel safety
     /// As [`FencedTransaction::execute`].
     pub async fn query(&mut self, sql: &str, params: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Stop> {
-        let statement = self.held.session.prepare(sql, &[]).await?;
-        Ok(self.held.session.client().query(&statement, params).await?)
+        let session = self.held.at_work();
+        let rows = async {
+            let statement = session.prepare(sql, &[]).await?;
+            Ok(session.client().query(&statement, params).await?)
+        };
+        let rows = rows.await;
+        self.held.told(rows)
     }
 
     /// Begins a `COPY … TO STDOUT`. The server waits where the stream is not read.
@@ -63,7 +73,7 @@ impl FencedTransaction<'_> {
     /// # Cancel safety
     /// As [`crate::kind::RunContext::query`].
     pub async fn roll_back(self) -> Result<(), Stop> {
-        self.held.settle_abandoned().await
+        self.held.at_work().settle_abandoned().await
     }
 
     /// Commits the transaction together with `cursor` as the new position and `rows` as its number of rows, or takes
@@ -80,6 +90,7 @@ impl FencedTransaction<'_> {
                 Error::new(ErrorKind::Invalid, "the cursor cannot be stored as JSON").caused_by(cause),
             )
         })?;
-        Ok(self.held.fence_and_commit(rows, cursor).await??)
+        let committed = self.held.fence_and_commit(rows, cursor).await;
+        Ok(self.held.told(committed)??)
     }
 }

@@ -13,9 +13,9 @@ use serde_json::Value;
 use super::{
     claim::Claim,
     connect::{Canceler, Connector},
-    fence::{Commits, Held, Transaction},
+    fence::{Commits, Held},
     run::{Stop, StopReason},
-    session::{RunSession, Settings},
+    session::{RunSession, Settings, Transaction},
 };
 use crate::{
     error::{Error, ErrorKind},
@@ -50,11 +50,15 @@ pub(crate) struct Crew {
     commits: Commits,
 }
 
-/// Ends what the server does for a worker that is dropped in the middle of it.
+/// Ends what the server does for a session that is dropped in the middle of it.
 pub(super) struct CancelOnDrop(Option<Canceler>);
 
 impl CancelOnDrop {
-    fn disarm(&mut self) {
+    pub(super) fn new(canceler: Canceler) -> Self {
+        CancelOnDrop(Some(canceler))
+    }
+
+    pub(super) fn disarm(&mut self) {
         self.0 = None;
     }
 }
@@ -91,7 +95,7 @@ impl Crew {
         if let Some(reason) = row.get::<_, Option<String>>(0) {
             return Err(Stop::Fenced(StopReason::parse(&reason)));
         }
-        let cancel = CancelOnDrop(Some(session.canceler().clone()));
+        let cancel = CancelOnDrop::new(session.canceler().clone());
         Ok(Held::of_worker(self.claim.for_worker(), session, self.commits, cancel))
     }
 }
@@ -149,7 +153,7 @@ impl Held {
     /// # Errors
     /// If the session is lost or in doubt; it is closed all the same.
     pub(crate) async fn leave(mut self) -> Result<(), Stop> {
-        if self.state != Transaction::None {
+        if self.session.state != Transaction::None {
             let message = "the worker's session is in doubt";
             return Err(Stop::Lost(Error::new(ErrorKind::Unreachable, message)));
         }

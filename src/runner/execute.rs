@@ -8,6 +8,7 @@ use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
 use tokio_postgres::Client;
+use tokio_util::sync::CancellationToken;
 
 use super::{Shared, plan};
 use crate::{
@@ -140,6 +141,10 @@ fn prepare(shared: &Shared, job: &Job, held: Held) -> (RunContext, Result<(), St
     let context = RunContext {
         held,
         connector: shared.connector.clone(),
+        databases: shared.registry.databases(),
+        job_database: job.database.clone(),
+        keeper: None,
+        home_lost: CancellationToken::new(),
         drain: shared.shutdown.drain.clone(),
         options: options.unwrap_or_default(),
         inputs,
@@ -166,11 +171,17 @@ async fn work(
     context: &mut RunContext,
     kind: &Registered,
 ) -> Result<Report, Stop> {
-    let work = AssertUnwindSafe(kind.run(context, job.params.clone())).catch_unwind();
+    let home_lost = context.home_lost.clone();
+    let work = async {
+        context.work_in(None).await?;
+        kind.run(context, job.params.clone()).await
+    };
+    let work = AssertUnwindSafe(work).catch_unwind();
     tokio::select! {
         biased;
         () = shared.shutdown.at_once.cancelled() => Err(Stop::Drained),
         () = tokio::time::sleep(timeout(job)) => Err(Stop::TimedOut),
+        () = home_lost.cancelled() => Err(Stop::Lost(Error::new(ErrorKind::Unreachable, "the run session has ended"))),
         ended = work => ended.unwrap_or_else(|panic| Err(Stop::Failed(panicked(&*panic)))),
     }
 }

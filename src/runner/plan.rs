@@ -131,7 +131,10 @@ fn decide(mut job: Job, now: Timestamp, circumstances: &Circumstances<'_>) -> De
             format!("run_as: the kind {} works by the rights of its replica (set run_as to NULL)", job.kind);
         return Decision::Reject(job, reason);
     }
-    match kind.needs(&job.params) {
+    if let (Some(_), Err(reason)) = (&job.database, kind.elsewhere(&job.params)) {
+        return Decision::Reject(job, format!("database: {reason} (set database to NULL)"));
+    }
+    match kind.needs(&job.params, job.database.as_deref()) {
         Ok(needs) => job.needs = needs.iter().map(ToString::to_string).collect(),
         Err(error) => return Decision::Reject(job, error.to_string()),
     }

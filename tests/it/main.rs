@@ -137,6 +137,22 @@ mod purge_targets;
 // Purges with several workers.
 mod purge_workers;
 
+// Work in other databases: the token goes with it.
+mod databases;
+
+// The same with replicas as processes, which end or freeze.
+#[cfg(feature = "failpoints")]
+mod databases_process;
+
+// Purges in other databases: shards, holds, guards.
+mod databases_purge;
+
+// Other databases that are not to be had, and what people are told.
+mod databases_missing;
+
+// Two databases for each of these tests.
+mod databases_support;
+
 // A database and a job for each test of the purge.
 mod purge_support;
 

@@ -306,22 +306,30 @@ async fn a_job_of_an_unknown_kind_is_left_for_a_replica_that_knows_it() {
 }
 
 #[tokio::test]
-async fn a_job_in_another_database_is_left_and_one_with_other_rights_is_rejected() {
+async fn a_job_in_an_unknown_database_is_left_and_what_its_kind_cannot_do_is_rejected() {
     let db = Db::new().await;
     for name in ["elsewhere", "as_another", "mine"] {
         db.insert(name, "steps", "every 1h", json!({})).await;
     }
+    db.insert("bound", "steps_outside", "every 1h", json!({})).await;
     db.execute(
-        "UPDATE sexton.job SET database = 'archive' WHERE name = 'elsewhere';
+        "UPDATE sexton.job SET database = 'archive' WHERE name IN ('elsewhere', 'bound');
          UPDATE sexton.job SET run_as = current_user WHERE name = 'as_another'",
     )
     .await;
     let replica = Replica::start(&db);
     db.until_job("mine", "planned").await;
     db.until_job("as_another", "invalid_reason LIKE 'run_as: %'").await;
-    assert!(db.job::<bool>("elsewhere", "NOT planned AND invalid_reason IS NULL AND version = 0").await);
-    let why = "SELECT sexton.why('elsewhere') LIKE '%knows the database \"archive\"%'";
+    let bound = "invalid_reason = 'database: it has its work here (set database to NULL)'";
+    db.until_job("bound", bound).await;
+    db.until_job("elsewhere", "planned AND needs = '{database:archive}'").await;
+    db.set_back("elsewhere", "61 minutes").await;
+    let why =
+        "SELECT sexton.why('elsewhere') LIKE 'No replica that is alive knows database:archive: add it to%'";
     db.until("it is said why the job waits", why, &[]).await;
+    db.set_back("mine", "61 minutes").await;
+    db.until_outcomes("mine", "succeeded").await;
+    assert_eq!(db.outcomes("elsewhere").await, "", "it is left alone, though it was due before");
     replica.drain().await;
 }
 

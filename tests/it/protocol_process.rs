@@ -140,7 +140,8 @@ async fn a_second_signal_does_not_wait_for_the_batch() {
 #[cfg(feature = "failpoints")]
 #[tokio::test]
 async fn a_process_that_ends_at_any_named_point_loses_and_repeats_nothing() {
-    let points = sexton::failpoint::NAMES.iter().copied();
+    // Those of other databases: see `databases`.
+    let points = sexton::failpoint::NAMES.iter().copied().filter(|name| !name.starts_with("elsewhere."));
     futures_util::future::join_all(points.map(ends_at)).await;
 }
 

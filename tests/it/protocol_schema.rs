@@ -7,6 +7,7 @@ use crate::support::Db;
 #[tokio::test]
 async fn every_statement_is_parsed_by_the_server() {
     let db = Db::new().await;
+    sexton::edge::migrate::fence(&db.config.clone().into(), &Default::default(), |_| {}).await.unwrap();
     for (name, text) in statements::ALL {
         // At the protocol level, which refuses a second statement; SQL's own PREPARE refuses LISTEN and VACUUM.
         if let Err(error) = db.client.prepare(text).await {

@@ -33,11 +33,15 @@ fn described(jobs: &Vec<JobRow>, context: &Context) -> String {
                 Or in SQL: SELECT sexton.schedule_purge('audit_log', 'created_at', '30 days');"
             .to_owned();
     }
-    // Where no job has a backlog, nobody misses the column.
+    // Where no job has a backlog, or works elsewhere, nobody misses the column.
     let backlog = jobs.iter().any(|job| job.eligible.is_some_and(|rows| rows > 0));
+    let elsewhere = jobs.iter().any(|job| job.database.is_some());
     let mut heads = vec!["JOB", "KIND", "STATE", "ARMED", "NEXT DUE", "", "LAST", "ROWS", "NOTE"];
     if backlog {
         heads.insert(8, "ELIGIBLE");
+    }
+    if elsewhere {
+        heads.insert(2, "DATABASE");
     }
     let mut table = output::table(&heads);
     for job in jobs {
@@ -55,6 +59,9 @@ fn described(jobs: &Vec<JobRow>, context: &Context) -> String {
         ];
         if backlog {
             cells.insert(8, output::number_cell(job.eligible.map(format::count).unwrap_or_default()));
+        }
+        if elsewhere {
+            cells.insert(2, Cell::new(job.database.as_deref().unwrap_or("-")));
         }
         table.add_row(cells);
     }

@@ -21,6 +21,9 @@ pub(super) struct MigrateArgs {
     /// Create no roles: everything belongs to the role that migrates
     #[arg(long)]
     no_roles: bool,
+    /// Create the schema sexton_fence instead, in a database in which jobs of another one shall work
+    #[arg(long, conflicts_with_all = ["print", "check"])]
+    fence: bool,
 }
 
 pub(super) async fn migrate(context: &Context, args: &MigrateArgs) -> Result<Exit> {
@@ -38,6 +41,11 @@ pub(super) async fn migrate(context: &Context, args: &MigrateArgs) -> Result<Exi
         return Ok(if status.is_complete() { Exit::Done } else { Exit::Failed });
     }
     let options = Options { roles, ..Options::default() };
+    if args.fence {
+        let migrated = migrate::fence(&connector, &options, tell).await?;
+        context.output.answer(&migrated, described_fence)?;
+        return Ok(Exit::Done);
+    }
     let migrated = migrate::run(&connector, &options, tell).await?;
     context.output.answer(&migrated, described)?;
     Ok(Exit::Done)
@@ -50,6 +58,18 @@ fn tell(progress: Progress) {
         Progress::Applying { name } => anstream::eprintln!("applying {name}"),
         _ => {}
     }
+}
+
+fn described_fence(migrated: &Migrated) -> String {
+    let mut text = format!(
+        "The schema sexton_fence is up to date; it belongs to {}.\n\
+         Next: grant sexton_runner to the login that replicas use here, and the rights on the tables that jobs name.\n",
+        migrated.owner
+    );
+    for note in &migrated.notes {
+        text.push_str(&format!("Note: {note}\n"));
+    }
+    text
 }
 
 fn described(migrated: &Migrated) -> String {

@@ -109,7 +109,8 @@ fn job_text(
     if !holds.is_empty() {
         text.push_str("\nholds\n");
         for hold in holds {
-            let HoldRow { id, table_name: table, predicate, reason, held_by, .. } = hold;
+            let HoldRow { id, database, table_name: table, predicate, reason, held_by, .. } = hold;
+            let table = database.as_ref().map_or_else(|| table.clone(), |name| format!("{table} in {name}"));
             let since = format::relative(hold.held_at, row.now);
             let _ = writeln!(text, "  {id}: {table} where {predicate}, by {held_by} {since}: {reason}");
         }

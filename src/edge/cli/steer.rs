@@ -54,6 +54,9 @@ pub(super) struct HoldArgs {
     /// Why, for those who find the rows kept
     #[arg(long, value_name = "TEXT")]
     reason: String,
+    /// The other database that the table is in, by the name that jobs give it; then name its schema as well
+    #[arg(long = "in", value_name = "DATABASE")]
+    elsewhere: Option<String>,
 }
 
 /// What `unhold` takes.
@@ -105,7 +108,10 @@ pub(super) async fn cancel(context: &Context, args: &JobArgs) -> Result<Exit> {
 
 pub(super) async fn hold(context: &Context, args: &HoldArgs) -> Result<Exit> {
     let operator = context.global.operator().await?;
-    told(context, &operator.hold(&args.table, &args.predicate, &args.reason).await?)
+    told(
+        context,
+        &operator.hold(&args.table, &args.predicate, &args.reason, args.elsewhere.as_deref()).await?,
+    )
 }
 
 pub(super) async fn unhold(context: &Context, args: &UnholdArgs) -> Result<Exit> {

@@ -230,6 +230,9 @@ impl Reader<'_> {
         params::collect(&mut job.spots, "params", node);
         let registered = self.registry.get(kind)?;
         let params = params::check(registered, node, job, self.problems);
+        if let (Some(_), Err(reason)) = (job.text("database"), registered.elsewhere(&params)) {
+            self.problems.push(job.problem("database", &reason, Some("leave it out".to_owned())));
+        }
         job.columns.insert("params".to_owned(), params);
         Some(())
     }

@@ -10,6 +10,7 @@
 //! `sexton_owner` is a member of that role or of `pg_signal_backend`.
 
 mod driver;
+mod fence;
 mod print;
 mod roles;
 mod status;
@@ -24,8 +25,12 @@ use std::{
 use refinery_core::{Migration, Runner};
 use tokio_postgres::Client;
 
-use self::{driver::Driver, roles::Place};
+use self::{
+    driver::Driver,
+    roles::{Place, SEXTON, Schema},
+};
 pub use self::{
+    fence::fence,
     print::print,
     status::{Status, check},
 };
@@ -160,13 +165,8 @@ async fn migrate(
     known: Vec<Migration>,
     mut progress: Report,
 ) -> Result<Migrated> {
-    let settings = [("lock_timeout", LOCK_TIMEOUT), ("search_path", "pg_catalog, pg_temp")];
-    let Opened { mut client, messages: _messages, .. } = connector.open("sexton/migrate", &settings).await?;
-    suitable(&Place::ask(&client).await?)?;
-    lock(&client, options.lock_timeout, &mut progress).await?;
-    // Asked again: whoever held the lock before us may have created what was missing.
-    let place = Place::ask(&client).await?;
-    let (owner, mut notes) = roles::become_owner(&client, &place, options.roles).await?;
+    let Opened { mut client, messages: _messages, .. } = open(connector).await?;
+    let (owner, mut notes) = begin(&client, options, SEXTON, &mut progress).await?;
     let status = status::compare(&client, &known).await?;
     if matches!(status, Status::TooNew { .. }) {
         status.may_run()?;
@@ -182,6 +182,26 @@ async fn migrate(
     }
     unlock(&client).await?;
     Ok(Migrated { applied, owner, notes })
+}
+
+/// A session to migrate on.
+async fn open(connector: &Connector) -> Result<Opened> {
+    let settings = [("lock_timeout", LOCK_TIMEOUT), ("search_path", "pg_catalog, pg_temp")];
+    connector.open("sexton/migrate", &settings).await
+}
+
+/// Takes the lock and becomes the owner of the schema, which is there from then on.
+async fn begin(
+    client: &Client,
+    options: &Options,
+    schema: Schema,
+    progress: &mut Report,
+) -> Result<(String, Vec<String>)> {
+    suitable(&Place::ask(client, schema).await?)?;
+    lock(client, options.lock_timeout, progress).await?;
+    // Asked again: whoever held the lock before us may have created what was missing.
+    let place = Place::ask(client, schema).await?;
+    roles::become_owner(client, &place, options.roles, schema).await
 }
 
 fn tell(progress: &Mutex<Report>, what: Progress) {

@@ -17,6 +17,34 @@ use crate::{
 /// The group role that owns the schema.
 const OWNER: &str = "sexton_owner";
 
+/// A schema that is to be there.
+#[derive(Clone, Copy)]
+pub(super) struct Schema {
+    pub(super) name: &'static str,
+    /// What creates it for the present role.
+    create: &'static str,
+    /// What creates it for [`OWNER`].
+    create_for_owner: &'static str,
+    /// What a person types who may.
+    command: &'static str,
+}
+
+/// All of Sexton.
+pub(super) const SEXTON: Schema = Schema {
+    name: "sexton",
+    create: statements::CREATE_SCHEMA,
+    create_for_owner: statements::CREATE_SCHEMA_FOR_OWNER,
+    command: "sexton migrate",
+};
+
+/// What another database needs.
+pub(super) const FENCE: Schema = Schema {
+    name: "sexton_fence",
+    create: statements::CREATE_FENCE_SCHEMA,
+    create_for_owner: statements::CREATE_FENCE_SCHEMA_FOR_OWNER,
+    command: "sexton migrate --fence",
+};
+
 /// The server and the role that migrates, as first asked.
 #[derive(Default)]
 pub(super) struct Place {
@@ -32,8 +60,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) async fn ask(client: &Client) -> Result<Place> {
-        let row: Row = client.query_one(statements::MIGRATION_SERVER, &[&OWNER]).await?;
+    pub(super) async fn ask(client: &Client, schema: Schema) -> Result<Place> {
+        let row: Row = client.query_one(statements::MIGRATION_SERVER, &[&OWNER, &schema.name]).await?;
         Ok(Place {
             version: row.get(0),
             standby: row.get(1),
@@ -54,6 +82,7 @@ pub(super) async fn become_owner(
     client: &Client,
     place: &Place,
     roles: Roles,
+    schema: Schema,
 ) -> Result<(String, Vec<String>)> {
     let mut notes = Vec::new();
     let groups = roles == Roles::Groups
@@ -61,11 +90,11 @@ pub(super) async fn become_owner(
             || (place.owner_exists && place.owner_member));
     let owner = match (&place.schema_owner, place.schema_member) {
         (Some(owner), Some(true)) => owner.clone(),
-        (Some(owner), _) => return Err(not_the_owner(&place.login, owner)),
+        (Some(owner), _) => return Err(not_the_owner(schema, &place.login, owner)),
         (None, _) => {
-            let statement =
-                if groups { statements::CREATE_SCHEMA_FOR_OWNER } else { statements::CREATE_SCHEMA };
-            client.execute(statement, &[]).await.map_err(|error| no_right_to_create(error, &place.login))?;
+            let statement = if groups { schema.create_for_owner } else { schema.create };
+            let created = client.execute(statement, &[]).await;
+            created.map_err(|error| no_right_to_create(error, schema, &place.login))?;
             if groups { OWNER.to_owned() } else { place.login.clone() }
         }
     };
@@ -112,20 +141,21 @@ fn is_race(error: &tokio_postgres::Error) -> bool {
     })
 }
 
-fn not_the_owner(login: &str, owner: &str) -> Error {
+fn not_the_owner(schema: Schema, login: &str, owner: &str) -> Error {
     Error::new(
         ErrorKind::Denied,
-        format!("the schema sexton belongs to {owner}, and {login} is no member of that role"),
+        format!("the schema {} belongs to {owner}, and {login} is no member of that role", schema.name),
     )
     .with_remedy(format!("migrate as {owner}, or GRANT {owner} TO {login}"))
 }
 
-fn no_right_to_create(error: tokio_postgres::Error, login: &str) -> Error {
-    let error = Error::from(error).about("schema sexton");
+fn no_right_to_create(error: tokio_postgres::Error, schema: Schema, login: &str) -> Error {
+    let error = Error::from(error).about(format!("schema {}", schema.name));
     if error.kind() != ErrorKind::Denied {
         return error;
     }
     error.with_remedy(format!(
-        "GRANT CREATE ON DATABASE … TO {login}, or have the owner of the database run `sexton migrate`"
+        "GRANT CREATE ON DATABASE … TO {login}, or have the owner of the database run `{}`",
+        schema.command
     ))
 }

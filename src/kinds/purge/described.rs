@@ -18,6 +18,12 @@ pub const TABLE: &[Param] = &[
         help: "Several tables, each with parameters of its own: all of these but `pacing`, `window`, `yield_when`, `yield_for`, `limit_rows` and `time_limit`, which are the job's.",
     },
     Param {
+        name: "database",
+        takes: "name of a database",
+        default: "none: where the job works",
+        help: "For one of several `targets`: the other database that its table is in, by the name that replicas' local files give it ([databases.NAME]). For a whole job, `database` stands beside its schedule.",
+    },
+    Param {
         name: "by",
         takes: "column or SQL expression",
         default: "none: needed unless `expires` is given or `where` has an input",

@@ -74,7 +74,7 @@ impl History {
     pub async fn read(context: &mut RunContext, target: Option<usize>) -> Result<Self, Stop> {
         let run = context.run_id();
         let target = target.map(|target| i32::try_from(target).unwrap_or(i32::MAX));
-        let rows = context.query(statements::PURGE_HISTORY, &[&run, &target]).await?;
+        let rows = context.query_home(statements::PURGE_HISTORY, &[&run, &target]).await?;
         Ok(History(rows.iter().map(Past::of).collect()))
     }
 

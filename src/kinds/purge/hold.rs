@@ -89,8 +89,7 @@ pub async fn holds(
     reached: &Reached,
 ) -> Result<Kept, Stop> {
     let mut kept = Kept::default();
-    for row in context.query(statements::PURGE_HOLDS, &[&facts.oid()]).await? {
-        let hold = Hold::from(&row);
+    for hold in Hold::read(context, facts).await? {
         if hold.reach == "cascade" && matches!(reached, Reached::These(oids) if !oids.contains(&hold.oid)) {
             // By a child that the job names: its own holds are read there.
             continue;
@@ -149,6 +148,37 @@ impl From<&Row> for Hold {
 }
 
 impl Hold {
+    /// Those that concern a table.
+    async fn read(context: &mut RunContext, facts: &Facts) -> Result<Vec<Hold>, Stop> {
+        let Some(database) = context.database().map(str::to_owned) else {
+            let rows = context.query(statements::PURGE_HOLDS, &[&facts.oid()]).await?;
+            return Ok(rows.iter().map(Hold::from).collect());
+        };
+        // What is held stands at home, what a DELETE concerns only there; names bring the two together.
+        let held = context.query_home(statements::HOLDS_ELSEWHERE, &[&database]).await?;
+        if held.is_empty() {
+            return Ok(Vec::new());
+        }
+        let reached = context.query(statements::PURGE_REACHED, &[&facts.oid()]).await?;
+        let concerned = |hold: &Row| {
+            let (id, table) = (hold.get("id"), hold.get::<_, String>("table_name"));
+            let (predicate, reason): (String, String) = (hold.get("predicate"), hold.get("reason"));
+            let there = reached.iter().filter(move |row| row.get::<_, &str>("name") == table);
+            let there: Vec<Hold> = there
+                .map(|row| Hold {
+                    id,
+                    oid: row.get("oid"),
+                    reach: row.get("reach"),
+                    table: row.get("name"),
+                    predicate: predicate.clone(),
+                    reason: reason.clone(),
+                })
+                .collect();
+            there
+        };
+        Ok(held.iter().flat_map(concerned).collect())
+    }
+
     /// True for rows that the hold lets go.
     async fn condition(
         &self,

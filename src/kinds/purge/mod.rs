@@ -24,6 +24,7 @@ mod counts;
 mod cursor;
 mod described;
 mod dry;
+mod elsewhere;
 mod family;
 mod guard;
 mod history;
@@ -132,11 +133,15 @@ impl Kind for Purge {
     }
 
     fn check(&self, params: &Params) -> Result<(), ParamError> {
-        params.check()
+        params.check_job()
     }
 
     fn needs(&self, params: &Params) -> Vec<Need> {
         params.needs()
+    }
+
+    fn elsewhere(&self, params: &Params) -> Result<(), String> {
+        params.elsewhere()
     }
 
     async fn run(&self, context: &mut RunContext, params: Params) -> Result<Report, Stop> {
@@ -161,7 +166,11 @@ impl Kind for Purge {
             among: None,
             outside: self.outside.clone(),
         };
-        one(context, &params, &mut turn).await
+        let mut report = one(context, &params, &mut turn).await?;
+        if let Some(database) = context.database() {
+            report.details.insert("database".to_owned(), database.into());
+        }
+        Ok(report)
     }
 }
 
@@ -377,5 +386,5 @@ async fn cutoff(context: &mut RunContext, params: &Params, scope: &Scope) -> Res
 
 async fn rows_done_before(context: &mut RunContext) -> Result<u64, Stop> {
     let run = context.run_id();
-    Ok(guard::number(&context.query(statements::PURGE_DONE_BEFORE, &[&run]).await?))
+    Ok(guard::number(&context.query_home(statements::PURGE_DONE_BEFORE, &[&run]).await?))
 }

@@ -20,6 +20,8 @@ pub struct Params {
     pub table: String,
     /// Several tables, each with parameters of its own, instead of one.
     pub targets: Option<Vec<Params>>,
+    /// Where the table of a target is, if not in the database that the job works in.
+    pub database: Option<String>,
     /// The age: a column or an SQL expression.
     pub by: Option<String>,
     /// What the age counts since 1970, if it is an integer.
@@ -225,6 +227,7 @@ impl Params {
     /// What a replica must know locally.
     pub fn needs(&self) -> Vec<Need> {
         let mut needs: Vec<Need> = self.targets.iter().flatten().flat_map(Params::needs).collect();
+        needs.extend(self.database.clone().map(Need::Database));
         #[cfg(feature = "http")]
         needs.extend(self.before_delete.iter().flat_map(super::before::BeforeDelete::needs));
         #[cfg(feature = "backup")]

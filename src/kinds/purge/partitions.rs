@@ -110,6 +110,7 @@ fn spares(params: &Params, scope: &Scope) -> Option<&'static str> {
     } = scope;
     let Params {
         table: _,
+        database: _,
         targets: _,
         by: _,
         unit: _,

@@ -86,6 +86,7 @@ impl Line {
 
 fn head(params: &Params, outcome: &str) -> Map<String, Value> {
     Map::from_iter([
+        ("database".to_owned(), json!(params.database)),
         ("table".to_owned(), json!(params.table)),
         ("where".to_owned(), json!(params.predicate)),
         ("outcome".to_owned(), json!(outcome)),

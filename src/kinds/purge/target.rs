@@ -66,7 +66,19 @@ impl Facts {
         params: &Params,
         table: Option<(String, u32)>,
     ) -> Result<Self, Stop> {
+        let table = match table {
+            // Elsewhere, nobody looked it up.
+            None if context.database().is_some() => find(context, &params.table).await?,
+            table => table,
+        };
         let Some((name, oid)) = table else {
+            if let Some(database) = context.database() {
+                let reason = format!("table {} is not in the database {database}", params.table);
+                return Err(Stop::refused(
+                    reason,
+                    "create it there, or name its schema as well: schema.table",
+                ));
+            }
             let reason = format!("table {} was not found when the job was saved", params.table);
             return Err(Stop::refused(reason, "create it, then save the job again"));
         };

@@ -51,7 +51,10 @@ impl Params {
                 let message = "calls are for a job with one table: its deferred rows are known by the job and their key";
                 return Err(ParamError::new(at("before_delete"), message));
             }
-            target.check().map_err(|error| ParamError::new(at(&error.path), error.message))?;
+            target
+                .check_elsewhere()
+                .and_then(|()| target.check())
+                .map_err(|error| ParamError::new(at(&error.path), error.message))?;
         }
         // What is the job's is checked in each; without one that has all the rest right, it would not be.
         let each = self.each_target().unwrap_or_default();
@@ -62,6 +65,7 @@ impl Params {
     fn of_targets(&self) -> Option<&'static str> {
         let given = [
             ("table", !self.table.is_empty()),
+            ("database", self.database.is_some()),
             ("by", self.by.is_some()),
             ("unit", self.unit.is_some()),
             ("retention", self.retention.is_some()),
@@ -169,7 +173,7 @@ mod tests {
             "yield_when": "a", "yield_for": "1m", "limit_rows": 1, "time_limit": "1m", "refuse_above": 1,
             "max_fraction": 0.9, "allow_unindexed_fk": true, "walk": "heap", "workers": 2,
             "straddling": "rows", "archive_schema": "old", "exact_counts": true, "detach": "concurrently",
-            "vacuum": "never", "targets": [], "before_delete": {"url": "https://a.example/{id}"},
+            "vacuum": "never", "targets": [], "database": "archive", "before_delete": {"url": "https://a.example/{id}"},
         });
         for param in TABLE {
             let name = param.name;

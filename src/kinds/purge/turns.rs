@@ -56,7 +56,7 @@ pub(super) async fn run(
 
 async fn tables(context: &mut RunContext) -> Result<Vec<Table>, Stop> {
     let run = context.run_id();
-    let rows = context.query(statements::PURGE_TARGETS, &[&run]).await?;
+    let rows = context.query_home(statements::PURGE_TARGETS, &[&run]).await?;
     let table = |row: &tokio_postgres::Row| Some((row.get::<_, Option<_>>(0)?, row.get::<_, Option<_>>(1)?));
     Ok(rows.iter().map(table).collect())
 }
@@ -74,7 +74,11 @@ async fn look(context: &mut RunContext, job: &Params, each: &[(&Params, Table)])
             among: None,
             outside: Outside::default(),
         };
-        let line = match super::one(context, params, &mut turn).await {
+        let told = match context.work_in(params.database.as_deref()).await {
+            Ok(()) => super::one(context, params, &mut turn).await,
+            Err(stop) => Err(stop),
+        };
+        let line = match told {
             Ok(report) => Line::told(params, &report),
             Err(stop) => Line::ended(params, &ended(stop)?.0),
         };
@@ -130,7 +134,14 @@ async fn take_turns(
             among: Some(among),
             outside: outside.clone(),
         };
-        let told = super::one(context, params, &mut turn).await;
+        let told = match context.work_in(params.database.as_deref()).await {
+            Ok(()) => {
+                // That database may know of a batch more.
+                turn.cursor = position(context, number)?.or(turn.cursor.take());
+                super::one(context, params, &mut turn).await
+            }
+            Err(stop) => Err(stop),
+        };
         among = turn.among.take().ok_or_else(|| failed("a turn lost its job"))?;
         let (end, line) = match told {
             Ok(report) if report.stopped == Stopped::Drained => (Ended::Drained, Line::told(params, &report)),
@@ -154,6 +165,8 @@ async fn take_turns(
         among.left.pop_front();
         let share = &mut among.of[number];
         *share = Share { rows: share.rows + deleted, ended: Some(end), cursor: cursor.map(Box::new) };
+        // Not where the turn was: that database's last cursor is one of this turn, and it may be lost.
+        context.work_in(None).await?;
         context.checkpoint(&Between { among: among.clone(), at: None }).await?;
         context.query(statements::PURGE_PLANNER_RESET, &[]).await?;
     }
@@ -167,7 +180,7 @@ async fn take_turns(
 /// Who has the first turn, and whether what an operator approved is enough for all that need it.
 async fn begin(context: &mut RunContext, each: &[(&Params, Table)]) -> Result<Among, Stop> {
     let run = context.run_id();
-    let rows = context.query(statements::PURGE_TURN, &[&run]).await?;
+    let rows = context.query_home(statements::PURGE_TURN, &[&run]).await?;
     let first = rows.first().and_then(|row| usize::try_from(row.get::<_, i64>(0)).ok());
     let first = first.filter(|first| *first < each.len()).unwrap_or_default();
     let Some(approved) = context.approved_rows() else { return Ok(Among::new(each.len(), first, None)) };
@@ -180,12 +193,14 @@ async fn begin(context: &mut RunContext, each: &[(&Params, Table)]) -> Result<Am
             Err(stop) => return Err(stop),
         }
     }
+    context.work_in(None).await?;
     let approved = (needed <= approved).then_some(approved);
     Ok(Among::new(each.len(), first, approved))
 }
 
 /// The rows of a target that its guards would refuse.
 async fn to_approve(context: &mut RunContext, params: &Params, table: Table) -> Result<u64, Stop> {
+    context.work_in(params.database.as_deref()).await?;
     let Meant { facts, scope, .. } = Meant::read(context, params, table).await?;
     let cutoff = cutoff(context, params, &scope).await?;
     let approval = Approval { rows: None, alone: false };
@@ -220,5 +235,5 @@ fn position(context: &RunContext, number: usize) -> Result<Option<Cursor>, Stop>
 /// Rows that all attempts of the occurrence deleted so far, this one included.
 async fn rows_done(context: &mut RunContext) -> Result<u64, Stop> {
     let run = context.run_id();
-    Ok(guard::number(&context.query(statements::PURGE_DONE, &[&run]).await?))
+    Ok(guard::number(&context.query_home(statements::PURGE_DONE, &[&run]).await?))
 }

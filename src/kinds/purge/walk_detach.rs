@@ -60,6 +60,10 @@ impl Begun {
 
 /// Finishes what earlier runs began, before the walk looks at any other partition.
 pub async fn finish_begun(walk: &mut Walk<'_>, context: &mut RunContext) -> Result<Next, Stop> {
+    if context.database().is_some() {
+        // There none is ever begun; see `elsewhere`.
+        return Ok(Next::Again);
+    }
     let cutoff = end_of(walk.cursor.cutoff)?;
     let oid = walk_partition::state(walk)?.oid;
     let rows = context.query(statements::PURGE_DETACHED, &[&context.run_id(), &oid]).await?;

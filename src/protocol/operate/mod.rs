@@ -206,9 +206,15 @@ impl Operator {
     ///
     /// # Cancel safety
     /// As [`Operator::pause`].
-    pub async fn hold(&self, table: &str, predicate: &str, reason: &str) -> Result<String> {
-        let params: [(&(dyn ToSql + Sync), Type); 3] =
-            [(&table, Type::TEXT), (&predicate, Type::TEXT), (&reason, Type::TEXT)];
+    pub async fn hold(
+        &self,
+        table: &str,
+        predicate: &str,
+        reason: &str,
+        database: Option<&str>,
+    ) -> Result<String> {
+        let params: [(&(dyn ToSql + Sync), Type); 4] =
+            [(&table, Type::TEXT), (&predicate, Type::TEXT), (&reason, Type::TEXT), (&database, Type::TEXT)];
         self.verb(statements::HOLD, &params).await
     }
 

@@ -116,6 +116,8 @@ rows! {
         params: Value,
         /// Its id.
         id: i64,
+        /// The other database that it works in, or those of its targets.
+        database: Option<String>,
         /// The database's clock.
         now: Timestamp,
     }
@@ -250,6 +252,8 @@ rows! {
     pub struct HoldRow {
         /// Names it.
         id: i64,
+        /// The other database that the table is in, by the name that jobs give it.
+        database: Option<String>,
         /// The table that it is on.
         table_name: String,
         /// Which of its rows stay.

@@ -15,7 +15,10 @@ use crate::{
 /// Each name times each action: the first replica comes to the point, another one completes the job.
 pub async fn every_point(server: &Server) -> Result<String> {
     let mut count = 0;
-    for names in failpoint::NAMES.chunks(2) {
+    // Its jobs work in one database: those of others are reached in `tests/it/databases.rs`.
+    let here = |name: &&str| !name.starts_with("elsewhere.");
+    let names: Vec<&str> = failpoint::NAMES.iter().copied().filter(here).collect();
+    for names in names.chunks(2) {
         let mut plays = Vec::new();
         for name in names {
             for action in ["exit", "abort", "panic", "stop"] {

@@ -103,6 +103,10 @@ impl Kind for Steps {
         }
     }
 
+    fn elsewhere(&self, _: &Params) -> Result<(), String> {
+        if self.nature == Nature::Outside { Err("it has its work here".to_owned()) } else { Ok(()) }
+    }
+
     async fn run(&self, context: &mut RunContext, params: Params) -> Result<Report, Stop> {
         let mut done = context.cursor::<Cursor>()?.map_or(0, |cursor| cursor.done);
         while done < params.steps {

@@ -4,23 +4,30 @@
 //! role that the replicas use.
 
 mod channels;
+mod databases;
 mod installation;
 mod server;
 mod targets;
+
+use std::path::PathBuf;
 
 use clap::Args;
 use comfy_table::{Cell, Color};
 use serde::Serialize;
 
-use super::{Context, Exit, output};
+use super::{Context, Exit, file, output};
 use crate::{
     error::{Error, ErrorKind, Result},
     protocol::connect::Connector,
 };
 
-/// What `doctor` takes: nothing of its own.
+/// What `doctor` takes.
 #[derive(Debug, Args)]
-pub(super) struct DoctorArgs {}
+pub(super) struct DoctorArgs {
+    /// What the replicas know locally: the other databases in it are looked at too
+    #[arg(long, value_name = "FILE", env = "SEXTON_CONFIG")]
+    config: Option<PathBuf>,
+}
 
 /// How a check went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -60,9 +67,17 @@ impl Finding {
     }
 }
 
-pub(super) async fn doctor(context: &Context, _: &DoctorArgs) -> Result<Exit> {
+pub(super) async fn doctor(context: &Context, args: &DoctorArgs) -> Result<Exit> {
+    if let Some(exit) = file::read_local(context, args.config.as_deref()) {
+        return Ok(exit);
+    }
     let connector = context.global.connector()?;
-    let (findings, exit) = examine(&connector).await;
+    let (mut findings, mut exit) = examine(&connector).await;
+    let elsewhere = databases::check(&context.outside).await;
+    if exit == Exit::Done && elsewhere.iter().any(|finding| finding.verdict == Verdict::Fail) {
+        exit = Exit::Failed;
+    }
+    findings.extend(elsewhere);
     context.output.answer(&findings, |findings| described(findings))?;
     Ok(exit)
 }
