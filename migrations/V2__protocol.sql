@@ -92,6 +92,9 @@ BEGIN
             FROM child
           UNION ALL SELECT path || 'children.archive', entry -> 'archive' ->> 'table', 'INSERT', NULL FROM child
           UNION ALL SELECT path || 'archive', entry -> 'archive' ->> 'table', 'INSERT', NULL FROM target
+          -- What is kept in a storage is read there by whoever may.
+          UNION ALL SELECT path || 'children.archive', entry ->> 'table', 'SELECT', parent FROM child WHERE entry -> 'archive' ? 'storage'
+          UNION ALL SELECT path || 'archive', entry ->> 'table', 'SELECT', NULL FROM target WHERE entry -> 'archive' ? 'storage'
         )
         SELECT n.param, n.name, n.may, pg_catalog.to_regclass(n.name) AS oid, pg_catalog.to_regclass(n.parent) AS parent
           FROM named n WHERE n.name ~ '\S'
@@ -105,8 +108,8 @@ BEGIN
                 FROM pg_catalog.pg_constraint c
                WHERE c.contype = 'f' AND c.confrelid = other.parent),
               'Create it first, or name its schema as well: schema.table.');
-        ELSIF NOT (CASE other.may WHEN 'DELETE' THEN pg_catalog.has_table_privilege(current_user, other.oid, 'DELETE')
-                                  ELSE pg_catalog.has_any_column_privilege(current_user, other.oid, 'INSERT') END) THEN
+        ELSIF NOT (CASE other.may WHEN 'INSERT' THEN pg_catalog.has_any_column_privilege(current_user, other.oid, 'INSERT')
+                                  ELSE pg_catalog.has_table_privilege(current_user, other.oid, other.may) END) THEN
           RAISE EXCEPTION 'job %: params.%: you have no % right on "%"', NEW.name, other.param, other.may, other.name
             USING ERRCODE = '42501', HINT = 'A job has no more rights than its editor: grant it first.';
         END IF;

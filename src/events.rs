@@ -110,6 +110,8 @@ events! {
         "One step of an upkeep failed; the others go on.";
     UPLOAD_ABORT_FAILED = "upload.abort_failed" DEBUG ["storage", "key", "error"]
         "A storage did not take back an upload that was given up: parts of it may be left there.";
+    ARCHIVE_LEFT_BEHIND = "archive.left_behind" DEBUG ["job", "error"]
+        "What was written to a storage for a batch that was taken back could not be removed: no receipt names it, so no restore takes it.";
     PRUNE_FAILED = "prune.failed" DEBUG ["error"]
         "Old runs could not be removed; the next run does it.";
     NOTICE_SENT = "notice.sent" INFO ["channel", "event", "attempt"]

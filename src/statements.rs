@@ -115,6 +115,7 @@ statements! {
     PURGE_INDEX = "purge_index";
     PURGE_IS_DETACHED = "purge_is_detached";
     PURGE_KEY = "purge_key";
+    PURGE_MOMENT = "purge_moment";
     PURGE_NAMES = "purge_names";
     PURGE_PARTITIONS = "purge_partitions";
     PURGE_PLAN_CACHED = "purge_plan_cached";

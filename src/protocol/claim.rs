@@ -81,6 +81,8 @@ pub(crate) struct Claim {
     pub(crate) job_id: i64,
     pub(crate) job_name: String,
     pub(crate) version: i64,
+    /// Of the job's definition; the claim is lost where the candidate's is out of date.
+    pub(crate) revision: i64,
     pub(crate) run_id: Uuid,
     pub(crate) epoch: i64,
     pub(crate) occurrence: Timestamp,
@@ -189,6 +191,7 @@ pub(crate) async fn claim(
         job_id: candidate.job_id,
         job_name: candidate.job_name.clone(),
         version: row.get("version"),
+        revision: candidate.revision,
         run_id,
         epoch: row.get("epoch"),
         occurrence: row.get("occurrence"),

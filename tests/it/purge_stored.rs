@@ -252,6 +252,35 @@ async fn a_table_without_a_key_gets_each_of_equal_rows_and_none_twice() {
 }
 
 #[tokio::test]
+async fn rows_from_before_a_new_column_come_back_with_its_default() {
+    let world = log(params()).await;
+    world.succeed().await;
+    assert_eq!(brought_back(&world, &["--set", "public.log"]).await, [("public.log".to_owned(), 30)]);
+    world.db.execute("ALTER TABLE log ADD COLUMN more int NOT NULL DEFAULT 5; UPDATE log SET more = 6").await;
+    world.succeed().await;
+    world.db.execute("CREATE TABLE other (LIKE log INCLUDING ALL)").await;
+    let log = |rows| ("public.log".to_owned(), rows);
+    assert_eq!(brought_back(&world, &["--into", "other"]).await, [log(30), log(0)], "the youngest wins");
+    assert_eq!(number(&world, "SELECT count(*) FROM other WHERE more = 6").await, 30);
+    world.db.execute("TRUNCATE other; ALTER TABLE other ALTER COLUMN more DROP DEFAULT").await;
+    let said = world.not_restored(&["--archive", "--into", "other"], 3).await;
+    assert!(said.contains("column more (integer) is in the table alone"), "{said}");
+}
+
+#[tokio::test]
+async fn whoever_may_not_read_the_rows_may_not_have_them_archived() {
+    let world = World::new(LOG).await;
+    world.db.execute("CREATE ROLE stored_author LOGIN; GRANT sexton_author TO stored_author; GRANT DELETE ON log TO stored_author").await;
+    let author = world.db.session_as("stored_author").await;
+    let sql = "INSERT INTO sexton.job (name, kind, params) VALUES ('theirs', 'purge', $1)";
+    let error = author.execute(sql, &[&params()]).await.unwrap_err();
+    let said = error.as_db_error().map(|error| error.message().to_owned()).unwrap_or_default();
+    assert!(said.contains("params.archive: you have no SELECT right on \"log\""), "{said}");
+    world.db.execute("GRANT SELECT ON log TO stored_author").await;
+    author.execute(sql, &[&params()]).await.unwrap();
+}
+
+#[tokio::test]
 async fn children_go_along_and_what_is_held_stays() {
     let world = World::new(&format!(
         "{LOG} CREATE TABLE parts (id int PRIMARY KEY, log int NOT NULL REFERENCES log, bytes bytea);

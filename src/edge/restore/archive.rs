@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio_postgres::{Client, Transaction};
 
 use super::{
-    Checked, Into, OnConflict, Restored, Target,
+    Checked, Into, Likeness, OnConflict, Restored, Target,
     load::{Object, advance, copy, in_the_way},
 };
 use crate::{
@@ -141,12 +141,15 @@ fn is_one(a: &SetManifest, b: &SetManifest) -> bool {
 /// Safe.
 pub async fn plan(
     session: &Client,
-    piles: Vec<Pile>,
+    mut piles: Vec<Pile>,
     into: &Into,
     on_conflict: OnConflict,
 ) -> Result<Vec<(Target, Pile)>> {
+    if on_conflict == OnConflict::Skip {
+        piles.reverse();
+    }
     let sets: Vec<&SetManifest> = piles.iter().map(|pile| &pile.set).collect();
-    let targets = super::plan(session, &sets, into, on_conflict).await?;
+    let targets = super::plan(session, &sets, into, (on_conflict, Likeness::Grown)).await?;
     let with_pile = |target: Target| {
         let pile = piles.iter().find(|pile| is_one(&pile.set, &target.set)).cloned();
         pile.map(|pile| (target, pile))

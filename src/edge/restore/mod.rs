@@ -17,7 +17,7 @@ use serde::Serialize;
 pub use choose::{Choice, Wanted};
 pub use file::{into_file, is_free};
 pub use load::into_tables;
-pub use target::{Into, Target};
+pub use target::{Into, Likeness, Target};
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -75,9 +75,9 @@ pub async fn plan(
     session: &tokio_postgres::Client,
     sets: &[&SetManifest],
     into: &Into,
-    on_conflict: OnConflict,
+    (on_conflict, likeness): (OnConflict, Likeness),
 ) -> Result<Vec<Target>> {
-    let targets = target::resolve(session, sets, into).await?;
+    let targets = target::resolve(session, sets, into, likeness).await?;
     for target in &targets {
         target.permit(on_conflict)?;
     }

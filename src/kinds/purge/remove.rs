@@ -155,10 +155,12 @@ impl<'a> Removal<'a> {
                 Ok((counts, Taken::Whole(receipts, uploading))) => (counts, receipts, uploading),
                 Ok((_, Taken::Slow)) => {
                     transaction.roll_back().await?;
+                    stores.forget(context).await;
                     return Ok(Batch::Undone(Undone::StatementTimeout));
                 }
                 Err(stop) => {
                     transaction.roll_back().await?;
+                    stores.forget(context).await;
                     return contention(stop);
                 }
             };
@@ -171,7 +173,7 @@ impl<'a> Removal<'a> {
                 }
                 Err(stop) => {
                     let undone = contention(stop)?;
-                    stores.forget(context, &receipts).await?;
+                    stores.forget(context).await;
                     Ok(undone)
                 }
             }

@@ -20,6 +20,7 @@ use super::{
     archive::{Archive, Into},
     statement::Quoted,
     target::Facts,
+    walk::failed,
 };
 use crate::{
     Error, ErrorKind,
@@ -94,6 +95,7 @@ pub struct Under {
     job: String,
     occurrence: Timestamp,
     token: String,
+    revision: i64,
     part: u32,
     seq: u64,
 }
@@ -107,6 +109,7 @@ impl Under {
             job: context.job().to_owned(),
             occurrence: context.occurrence(),
             token: context.token(),
+            revision: context.revision(),
             part: context.part().unwrap_or_default(),
             seq: context.batches(),
         }
@@ -141,7 +144,12 @@ pub struct Stores<'a> {
     tables: Vec<(&'a Into, &'a Stored)>,
     open: BTreeMap<&'a str, OpenStorage>,
     told: Told,
+    /// Batches in a row that took too long.
     slow: u32,
+    /// Batches that were written, or begun.
+    tried: u32,
+    /// Storages and keys of what was begun and may have been taken back.
+    begun: Vec<(&'a str, String)>,
 }
 
 impl<'a> Stores<'a> {
@@ -159,12 +167,13 @@ impl<'a> Stores<'a> {
         for (_, stored) in &tables {
             open.insert(stored.storage.as_str(), OpenStorage::open(&stored.storage, contents)?);
         }
-        Ok(Some(Stores { tables, open, told: Told::default(), slow: 0 }))
+        Ok(Some(Stores { tables, open, told: Told::default(), slow: 0, tried: 0, begun: Vec::new() }))
     }
 
     /// The same, with nothing written so far: for another session.
     pub fn afresh(&self) -> Self {
-        Stores { tables: self.tables.clone(), open: self.open.clone(), told: Told::default(), slow: 0 }
+        let (tables, open) = (self.tables.clone(), self.open.clone());
+        Stores { tables, open, told: Told::default(), slow: 0, tried: 0, begun: Vec::new() }
     }
 
     /// Adds what another session wrote.
@@ -182,10 +191,8 @@ impl<'a> Stores<'a> {
     pub async fn prepare(&self, context: &mut RunContext) -> Result<(), Stop> {
         for (into, stored) in &self.tables {
             let (table, columns, from) = (&into.table, into.columns(), &stored.table);
-            context.query(&format!("DROP TABLE IF EXISTS {table}"), &[]).await?;
-            let name = table.as_str().trim_start_matches("pg_temp.");
             let made = format!(
-                "CREATE TEMPORARY TABLE {name} ON COMMIT DELETE ROWS AS SELECT {columns} FROM {from} WITH NO DATA"
+                "CREATE TEMPORARY TABLE IF NOT EXISTS {table} ON COMMIT DELETE ROWS AS SELECT {columns} FROM {from} WITH NO DATA"
             );
             match context.query(&made, &[]).await {
                 Ok(_) => {}
@@ -255,21 +262,22 @@ impl<'a> Stores<'a> {
     }
 
     async fn write_all(
-        &self,
+        &mut self,
         transaction: &mut FencedTransaction<'_>,
         under: &Under,
     ) -> Result<Vec<Receipt>, Stop> {
-        let moment = transaction.query(statements::BACKUP_MOMENT, &[&under.run]).await?;
-        let moment =
-            moment.first().ok_or_else(|| Stop::refused("the run no longer holds its job", "run it again"))?;
+        self.tried += 1;
+        let moment = transaction.query(statements::PURGE_MOMENT, &[]).await?;
+        let moment = moment.first().ok_or_else(|| failed("the server does not tell the time"))?;
         // The application's deferred triggers see its own settings again.
         transaction.execute("SAVEPOINT sexton_text", &[]).await?;
         transaction.query(statements::PURGE_TEXT_FORMS, &[]).await?;
         let mut receipts: Vec<Receipt> = Vec::new();
         for (number, (into, stored)) in self.tables.iter().enumerate() {
             let spot = under.spot(&stored.prefix);
-            let object = spot.object(number, &stored.table, stored.format.ending());
+            let object = spot.object(self.tried, (number, &stored.table), stored.format.ending());
             let Some(storage) = self.open.get(stored.storage.as_str()) else { continue };
+            self.begun.push((&stored.storage, format!("{}/{object}", spot.folder)));
             let Some(set) = copy(transaction, storage, &spot, object, (into, stored)).await? else {
                 continue;
             };
@@ -294,6 +302,7 @@ impl<'a> Stores<'a> {
         receipts: Vec<Receipt>,
         took: Duration,
     ) -> Result<(), Stop> {
+        self.begun.clear();
         for receipt in &receipts {
             self.told.objects += receipt.sets.len() as u64;
             self.told.rows += receipt.rows();
@@ -312,18 +321,23 @@ impl<'a> Stores<'a> {
         Ok(())
     }
 
-    /// Removes what was written for a batch that was taken back.
-    ///
-    /// # Errors
-    /// If a storage refuses or does not answer, or the run must stop.
-    pub async fn forget(&self, context: &mut RunContext, receipts: &[Receipt]) -> Result<(), Stop> {
-        for receipt in receipts {
-            let Some(storage) = self.open.get(receipt.storage.as_str()) else { continue };
-            let keys: Vec<String> =
-                receipt.sets.iter().map(|set| format!("{}/{}", receipt.folder, set.object)).collect();
-            context.keep_while(storage.delete(&keys)).await??;
+    /// Removes what was written for a batch that was taken back, as far as the storages let it; the next attempt sees
+    /// to the rest.
+    pub async fn forget(&mut self, context: &mut RunContext) {
+        let job = context.job().to_owned();
+        let begun = std::mem::take(&mut self.begun);
+        let removed = async {
+            for (name, key) in begun {
+                if let Some(storage) = self.open.get(name) {
+                    storage.delete(&[key]).await?;
+                }
+            }
+            Ok::<(), Error>(())
+        };
+        // Beyond that time, or where the run must stop at once, it stays behind without a word.
+        if let Ok(Ok(Err(error))) = context.keep_while(tokio::time::timeout(TAKE_WITHIN, removed)).await {
+            tracing::debug!(job, %error, "archive.left_behind");
         }
-        Ok(())
     }
 
     /// What a run wrote.
@@ -384,10 +398,10 @@ fn receipt(under: &Under, moment: &Row, storage: &str, spot: Spot, set: SetManif
         run_id: under.run,
         install_id: under.install,
         job: under.job.clone(),
-        revision: moment.get("revision"),
+        revision: under.revision,
         occurrence: under.occurrence,
         token: under.token.clone(),
-        archived_at: moment.get("taken_at"),
+        archived_at: moment.get("archived_at"),
         database: moment.get("database"),
         server: moment.get("server"),
         compression: "zstd".to_owned(),

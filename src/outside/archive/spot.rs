@@ -1,8 +1,9 @@
 //! Where the objects of a batch lie: `JOB/OCCURRENCE/EPOCH.VERSION/INSTALLATION/PART-SEQ…`, below the job's prefix.
 //!
-//! The token is the holder's alone, and a number is given once in its part, so no two batches share a key: but for a batch
-//! that was taken back, whose number the next one has, and whose objects it writes over. What is easy to get wrong: a
-//! folder of backups must not look like one of archives, nor the other way round; hence the installation.
+//! The token is the holder's alone, and a number is given once in its part; but a batch that was taken back leaves its
+//! number to the next one. What is easy to get wrong: what was sent for it may reach the storage later than what is sent
+//! for the next; so each try has keys of its own. And a folder of backups must not look like one of archives, nor the
+//! other way round; hence the installation.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -41,11 +42,11 @@ impl Spot {
         format!("{}/{}.json", self.folder, self.stem())
     }
 
-    /// The name of an object in its folder: of the `number`th table, whose name is there for people.
-    pub fn object(&self, number: usize, table: &str, ending: &str) -> String {
+    /// The name of an object in its folder: of this try, of the `number`th table, whose name is there for people.
+    pub fn object(&self, tried: u32, (number, table): (usize, &str), ending: &str) -> String {
         let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let name: String = table.chars().map(|c| if is_plain(c) { c } else { '_' }).take(100).collect();
-        format!("{}.{number}-{name}.{ending}.zst", self.stem())
+        format!("{}.{tried}.{number}-{name}.{ending}.zst", self.stem())
     }
 
     /// The place that a key is of, and whether it is a receipt's.
@@ -83,10 +84,10 @@ mod tests {
     #[test]
     fn keys_lead_back() {
         let spot = spot();
-        let object = format!("{}/{}", spot.folder, spot.object(1, "app.\"Odd / name\"", "jsonl"));
+        let object = format!("{}/{}", spot.folder, spot.object(3, (1, "app.\"Odd / name\""), "jsonl"));
         assert_eq!(
             object,
-            "cold/logs/20270301T030000.000000Z/17.4/00000000-0000-0000-0000-000000000000/2-00000031.1-app._Odd___name_.jsonl.zst"
+            "cold/logs/20270301T030000.000000Z/17.4/00000000-0000-0000-0000-000000000000/2-00000031.3.1-app._Odd___name_.jsonl.zst"
         );
         assert_eq!(Spot::of_key(&object), Some((spot.clone(), false)));
         assert_eq!(Spot::of_key(&spot.receipt()), Some((spot, true)));

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use super::{Context, Exit, file, format, output};
 use crate::{
-    edge::restore::{self, Checked, Choice, Into, OnConflict, Restored, Target, Wanted},
+    edge::restore::{self, Checked, Choice, Into, Likeness, OnConflict, Restored, Target, Wanted},
     error::{Error, Result},
     outside::{
         backup::{Backup, Manifest, SetManifest},
@@ -190,7 +190,7 @@ async fn into_tables(
 ) -> Result<Vec<Restored>> {
     let (into, on_conflict) = (args.into(), args.on_conflict(OnConflict::Fail));
     let mut session = context.global.connector()?.open("sexton/restore", SETTINGS).await?.client;
-    let targets = restore::plan(&session, sets, &into, on_conflict).await?;
+    let targets = restore::plan(&session, sets, &into, (on_conflict, Likeness::Same)).await?;
     if args.dry_run {
         return Ok(targets.iter().map(planned).collect());
     }
