@@ -86,6 +86,7 @@ fn job(id: i64, need: Need) -> Job {
         run_options: json!({}),
         inputs: json!({}),
         run_as: None,
+        database: None,
         armed: true,
         needs: Vec::new(),
     }
