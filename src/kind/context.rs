@@ -28,7 +28,8 @@ use crate::{
     },
     protocol::{
         connect::Connector,
-        fence::{Batch, Commits, Held},
+        fence::{Batch, Commits},
+        held::Held,
         resource::{Taken, Wanted},
         run::{Mode, Stop},
         schedule::Schedule,

@@ -15,7 +15,7 @@ use crate::{
     error::{Error, ErrorKind},
     protocol::{
         connect::Connector,
-        elsewhere::{Elsewhere, Extent, Pulse},
+        elsewhere::{Elsewhere, Extent, Pulse, about},
     },
 };
 
@@ -105,8 +105,7 @@ impl RunContext {
     }
 
     async fn enter(&mut self, name: &str, extent: Extent) -> Result<(), Stop> {
-        let wrong =
-            |job: &str, error: Error| Stop::Failed(error.about(format!("job {job}: database \"{name}\"")));
+        let wrong = |job: &str, error: Error| Stop::Failed(about(error, job, name));
         let Some(connector) = self.databases.find(name) else {
             let error = Error::new(ErrorKind::Invalid, "this replica does not know it")
                 .with_remedy(format!("add [databases.{name}] to its local file"));

@@ -22,7 +22,7 @@ use crate::{
     error::{Error, ErrorKind},
     protocol::{
         connect::Connector,
-        fence::Held,
+        held::Held,
         schedule::Schedule,
         worker::{Crew, Part},
     },

@@ -16,7 +16,8 @@ use uuid::Uuid;
 
 use super::{
     connect::Connector,
-    fence::{Held, contention},
+    fence::contention,
+    held::Held,
     resource::Wanted,
     run::Mode,
     session::{RunSession, Settings},

@@ -23,7 +23,7 @@ use uuid::Uuid;
 use super::{
     claim::Claim,
     connect::Connector,
-    fence::Held,
+    held::{Held, OWN_PART},
     run::Stop,
     session::{RunSession, Transaction},
     worker::CancelOnDrop,
@@ -78,7 +78,7 @@ impl Elsewhere {
         let claim = held.claim();
         let name = claim.workers.name.replacen("sexton/", "sexton/elsewhere/", 1);
         let session = RunSession::open(connector, &name, &claim.workers.settings).await;
-        let session = session.map_err(|error| error.about(subject(&claim.job_name, database)))?;
+        let session = session.map_err(|error| about(error, &claim.job_name, database))?;
         Ok(Elsewhere {
             database: database.to_owned(),
             job: claim.job_name.clone(),
@@ -125,7 +125,7 @@ impl Elsewhere {
 
     /// Says of an error where it happened.
     fn about(&self, error: Error) -> Error {
-        error.about(subject(&self.job, &self.database))
+        about(error, &self.job, &self.database)
     }
 
     pub(super) async fn ping(&mut self) -> Result<(), Stop> {
@@ -154,8 +154,7 @@ impl Elsewhere {
         (seq, rows, cursor): (i64, i64, &Value),
     ) -> Result<Result<(), tokio_postgres::Error>, Stop> {
         let (job, version, run) = (&claim.job_id, &claim.version, &claim.run_id);
-        let own_part = 0_i32;
-        let fence: [&(dyn ToSql + Sync); 7] = [job, version, run, &own_part, &seq, &rows, cursor];
+        let fence: [&(dyn ToSql + Sync); 7] = [job, version, run, &OWN_PART, &seq, &rows, cursor];
         let check: [&(dyn ToSql + Sync); 8] =
             [&claim.install_id, job, &claim.epoch, version, run, &seq, &rows, cursor];
         let fence_here = home.prepare(statements::FENCE, &[]).await?;
@@ -332,6 +331,8 @@ impl Last {
     }
 }
 
-fn subject(job: &str, database: &str) -> String {
-    format!("job {job}: database \"{database}\"")
+/// Says of an error in which job's work and where it happened, before what it said itself.
+pub(crate) fn about(error: Error, job: &str, database: &str) -> Error {
+    let own = error.subject().map(|subject| format!(": {subject}")).unwrap_or_default();
+    error.about(format!("job {job}: database \"{database}\"{own}"))
 }

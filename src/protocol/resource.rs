@@ -12,7 +12,7 @@ use tokio_postgres::types::Type;
 
 use super::{
     connect::Connector,
-    fence::Held,
+    held::Held,
     run::Stop,
     session::{RunSession, Settings},
 };

@@ -5,7 +5,7 @@ use futures_util::{Stream, TryStreamExt};
 use serde::Serialize;
 use tokio_postgres::{Row, types::ToSql};
 
-use super::{fence::Held, run::Stop};
+use super::{held::Held, run::Stop};
 use crate::error::{Error, ErrorKind};
 
 /// A batch of several statements; dropped without [`FencedTransaction::commit`], it is taken back.

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::{
     connect::{Canceler, Connector, Opened},
-    fence::Held,
+    held::Held,
     run::StopReason,
 };
 use crate::{error::Result, statements};

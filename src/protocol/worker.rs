@@ -13,7 +13,8 @@ use serde_json::Value;
 use super::{
     claim::Claim,
     connect::{Canceler, Connector},
-    fence::{Commits, Held},
+    fence::Commits,
+    held::Held,
     run::{Stop, StopReason},
     session::{RunSession, Settings, Transaction},
 };

@@ -16,8 +16,8 @@ use crate::{
     kind::{ComeBack, Nature, Options, Registered, Report, RunContext},
     protocol::{
         claim::{Claim, Claimed, Rules, claim},
-        fence::{Held, SessionState},
         finish::{self, Recorded},
+        held::{Held, SessionState},
         job::Job,
         run::{Again, Outcome, Settlement, Stop},
         schedule::Seed,
