@@ -231,6 +231,17 @@ pub const ALL: &[Mutant] = &[
         Scene::RunNowAtFinish,
     ),
     one("kill-row-unlocked", &[("kill", "WHERE k.id = j.id FOR NO KEY UPDATE", "WHERE k.id = j.id")], Scene::KillAtFinish),
+    one(
+        "halt-without-touch",
+        &[("pause_all", "WHERE j.state = 'running' AND", "WHERE false AND")],
+        Scene::HaltAtCommit,
+    ),
+    one(
+        "hold-without-touch",
+        &[("hold_noted", "WHERE j.state = 'running'", "WHERE false")],
+        Scene::HoldAtCommit,
+    ),
+    one("places-counted-unlocked", &[("lock_parent", "FOR NO KEY UPDATE", "")], Scene::OnePlaceAtOnce),
     client("fence-out-of-the-statement", Scene::FenceApart, Scene::BatchesInTransactions),
     client("cursor-in-another-transaction", Scene::CursorApart, Scene::BatchesInTransactions),
     client("batch-without-fence", Scene::NoFence, Scene::BatchesInTransactions),

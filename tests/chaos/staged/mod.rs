@@ -3,6 +3,7 @@
 //! All of them end with the checker. What a machine lacks (root, a program) makes a stage skipped, out loud.
 
 mod clocks;
+mod ends;
 mod failover;
 mod limits;
 mod networks;
@@ -54,6 +55,7 @@ enum Scene {
     MidCall(outside::Mishap),
     Rude(outside::Rude),
     Secrets,
+    Ends,
 }
 
 const fn stage(number: &'static str, name: &'static str, scene: Scene) -> Stage {
@@ -94,6 +96,7 @@ pub const ALL: &[Stage] = &[
     ),
     stage("F30", "a holder is frozen in mid-call and mid-program", Scene::MidCall(outside::Mishap::Frozen)),
     stage("secrets", "found nowhere, where all that uses them fails", Scene::Secrets),
+    stage("end", "interrupted, killed or failed, the suite leaves nothing behind", Scene::Ends),
     stage("mutant", "call-after-takeover", Scene::Rude(outside::Rude::Late)),
     stage("mutant", "call-with-another-key", Scene::Rude(outside::Rude::OtherKey)),
     stage("mutant", "calls-side-by-side", Scene::Rude(outside::Rude::Beside)),
@@ -101,8 +104,21 @@ pub const ALL: &[Stage] = &[
 ];
 
 impl Stage {
+    /// Whether it mostly waits, and leaves the suite's server to others.
+    pub fn is_patient(&self) -> bool {
+        matches!(
+            self.scene,
+            Scene::SilentServer
+                | Scene::Failover(_)
+                | Scene::Restored
+                | Scene::Network
+                | Scene::DatabaseClock
+                | Scene::DiskFull
+        )
+    }
+
     /// Plays it; what is worth saying of it.
-    pub async fn play(&self, server: &mut Server) -> Result<String> {
+    pub async fn play(&self, server: &Server) -> Result<String> {
         match &self.scene {
             Scene::Points => points::every_point(server).await,
             Scene::Poison => points::poison(server).await,
@@ -124,6 +140,7 @@ impl Stage {
             Scene::TwentyAtOnce => starts::twenty_at_once(server).await,
             Scene::Calls => outside::killed(server).await,
             Scene::MidCall(mishap) => outside::in_the_middle(server, *mishap).await,
+            Scene::Ends => ends::nothing_left().await,
             Scene::Secrets => secrets::nowhere(server).await,
             Scene::Rude(rude) => outside::by_hand(server, *rude).await,
         }
