@@ -232,6 +232,16 @@ pub const ALL: &[Mutant] = &[
     ),
     one("kill-row-unlocked", &[("kill", "WHERE k.id = j.id FOR NO KEY UPDATE", "WHERE k.id = j.id")], Scene::KillAtFinish),
     one(
+        "cancel-given-back",
+        &[("finish", "j.cancel_requested_at IS NOT NULL AND p_outcome IN", "false AND p_outcome IN")],
+        Scene::CancelAndRelease,
+    ),
+    one(
+        "cancel-dies-with-its-holder",
+        &[("claim", "IF j.cancel_requested_at IS NOT NULL THEN", "IF false THEN")],
+        Scene::CancelAndDie,
+    ),
+    one(
         "halt-without-touch",
         &[("pause_all", "WHERE j.state = 'running' AND", "WHERE false AND")],
         Scene::HaltAtCommit,

@@ -13,7 +13,7 @@ use crate::{
     machine, mutants,
     report::Figures,
     round::{self, Round},
-    staged,
+    soak, staged,
     takeover::{self, Loss, quantile},
     tally::{Lacking, Tally},
     world::{Result, Server},
@@ -39,6 +39,9 @@ pub async fn play(args: &Args, tally: &mut Tally) -> Result<Figures> {
     mutants(&server, args, tally, &mut figures).await;
     rounds(&mut server, args, tally, &mut figures).await;
     stages(&server, args, tally, &mut figures).await;
+    if args.is_asked_for("F32") {
+        soak(&mut server, args, tally).await;
+    }
     if Loss::ALL.iter().any(|loss| args.wants(loss.describe().0, "takeover")) {
         takeovers(&server, args, tally, &mut figures).await;
     }
@@ -64,6 +67,7 @@ async fn mutants(server: &Server, args: &Args, tally: &mut Tally, figures: &mut 
 /// First those that mostly wait, on servers of their own, side by side; then the others, one by one.
 async fn stages(server: &Server, args: &Args, tally: &mut Tally, figures: &mut Figures) {
     let wanted = staged::ALL.iter().filter(|stage| args.wants(stage.number, stage.name));
+    let wanted = wanted.filter(|stage| !stage.is_long() || args.is_asked_for(stage.number));
     let (patient, others): (Vec<_>, Vec<_>) = wanted.partition(|stage| stage.is_patient());
     for (stages, at_once) in [(patient, SIDE_BY_SIDE), (others, 1)] {
         let plays = stages.into_iter().map(|stage| async move {
@@ -157,6 +161,15 @@ async fn rounds(server: &mut Server, args: &Args, tally: &mut Tally, figures: &m
     if let Some(injected) = all_injected(args, &faults, figures) {
         tally.note("round", "every fault was injected", Duration::ZERO, injected);
     }
+}
+
+async fn soak(server: &mut Server, args: &Args, tally: &mut Tally) {
+    let (began, length) = (Instant::now(), Duration::from_secs_f64(args.hours * 3600.0));
+    let faults = TABLE.iter().map(|entry| entry.fault);
+    let faults =
+        faults.filter(|fault| *fault != Fault::ClockWrong || machine::libfaketime().is_some()).collect();
+    let soaked = within(length + STAGE_MAX, soak::play(server, args.seed, length, faults)).await;
+    tally.note("F32", "a fault a minute, and nothing grows", began.elapsed(), soaked);
 }
 
 fn judge(round: &Round) -> Result<String> {

@@ -95,6 +95,10 @@ pub enum Scene {
     RunNowAtFinish,
     /// A kill, while the run is being ended.
     KillAtFinish,
+    /// A run that is to be cancelled is given back by its holder.
+    CancelAndRelease,
+    /// A run that is to be cancelled loses its session first.
+    CancelAndDie,
     /// An operator halts everything between fence and commit of a destructive batch.
     HaltAtCommit,
     /// A hold is set between fence and commit of a batch that deletes one of its rows.
@@ -155,6 +159,8 @@ async fn act(world: &World, scene: Scene, tokens: &mut Tokens) -> Result<()> {
         Scene::HaltAtClaim => halt_at_claim(world).await,
         Scene::RunNowAtFinish => run_now_at_finish(world).await,
         Scene::KillAtFinish => kill_at_finish(world).await,
+        Scene::CancelAndRelease => cancel_and_release(world).await,
+        Scene::CancelAndDie => cancel_and_die(world).await,
         Scene::HaltAtCommit => halt_at_commit(world).await,
         Scene::HoldAtCommit => hold_at_commit(world).await,
         Scene::OnePlaceAtOnce => one_place_at_once(world).await,
