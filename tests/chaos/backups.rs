@@ -7,7 +7,7 @@ use std::process::Command;
 
 use serde::Deserialize;
 
-use crate::{outside::Outside, world::Result};
+use crate::{outside::Outside, process::output, world::Result};
 
 /// A line of `--list --json`.
 #[derive(Debug, Deserialize)]
@@ -27,7 +27,7 @@ struct Set {
 async fn restore(outside: &Outside, arguments: &[&str]) -> Result<String> {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sexton"));
     command.args(["restore", "--storage", "shelf", "--config"]).arg(&outside.file).args(arguments);
-    let output = tokio::task::spawn_blocking(move || command.output()).await??;
+    let output = output(command).await?;
     if !output.status.success() {
         return Err(format!("restore {arguments:?}: {}", String::from_utf8_lossy(&output.stderr)).into());
     }

@@ -108,6 +108,8 @@ impl Hand {
             )
             .await?;
         if row.get::<_, &str>("result") != "won" {
+            // A session that is closed keeps its lock for a moment.
+            client.execute("SELECT pg_advisory_unlock_all()", &[]).await?;
             return Err(format!(
                 "{}: {:?}",
                 row.get::<_, &str>("result"),

@@ -231,6 +231,27 @@ pub const ALL: &[Mutant] = &[
         Scene::RunNowAtFinish,
     ),
     one("kill-row-unlocked", &[("kill", "WHERE k.id = j.id FOR NO KEY UPDATE", "WHERE k.id = j.id")], Scene::KillAtFinish),
+    one(
+        "cancel-given-back",
+        &[("finish", "j.cancel_requested_at IS NOT NULL AND p_outcome IN", "false AND p_outcome IN")],
+        Scene::CancelAndRelease,
+    ),
+    one(
+        "cancel-dies-with-its-holder",
+        &[("claim", "IF j.cancel_requested_at IS NOT NULL THEN", "IF false THEN")],
+        Scene::CancelAndDie,
+    ),
+    one(
+        "halt-without-touch",
+        &[("pause_all", "WHERE j.state = 'running' AND", "WHERE false AND")],
+        Scene::HaltAtCommit,
+    ),
+    one(
+        "hold-without-touch",
+        &[("hold_noted", "WHERE j.state = 'running'", "WHERE false")],
+        Scene::HoldAtCommit,
+    ),
+    one("places-counted-unlocked", &[("lock_parent", "FOR NO KEY UPDATE", "")], Scene::OnePlaceAtOnce),
     client("fence-out-of-the-statement", Scene::FenceApart, Scene::BatchesInTransactions),
     client("cursor-in-another-transaction", Scene::CursorApart, Scene::BatchesInTransactions),
     client("batch-without-fence", Scene::NoFence, Scene::BatchesInTransactions),

@@ -7,7 +7,7 @@
 use std::{
     os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -54,6 +54,11 @@ impl Drop for Keeper {
         // It ends by its own signal.
         let _ = self.shell.wait();
     }
+}
+
+/// Lets a program come to its end; it is killed if nobody waits for it any more.
+pub async fn output(command: Command) -> Result<Output> {
+    Ok(tokio::process::Command::from(command).kill_on_drop(true).output().await?)
 }
 
 /// One of them. Dropping it kills it.

@@ -4,16 +4,17 @@
 
 use std::time::Duration;
 
-use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
+    application::Application,
     backups, canary,
     checker::{self, Verdict},
     diary,
     dice::Dice,
     faults::Fault,
     history::History,
+    jobs::{self, ONE_OFFS},
     nemesis::{Injected, Nemesis},
     outside::{self, Outside},
     process::{Program, Setup},
@@ -24,9 +25,6 @@ use crate::{
 /// Replicas of this binary, and processes of `sexton run` beside them.
 const REPLICAS: (usize, usize) = (5, 2);
 const LEASE: Duration = Duration::from_secs(3);
-
-/// The job whose runs are submitted, by operators and by a fan-out.
-pub const ONE_OFFS: &str = "each";
 
 /// What came of it.
 pub struct Round {
@@ -40,39 +38,63 @@ pub struct Round {
 
 /// Plays one until there were that many attempts.
 pub async fn play(server: &mut Server, seed: u64, attempts: i64, faults: Vec<Fault>) -> Result<Round> {
-    let began = Instant::now();
-    let world = server.world().await?;
-    let outside = Outside::start(seed).await?;
-    let mut jobs = outside::create_jobs(&world).await?;
-    jobs.extend(create_jobs(&world).await?);
-    let mut fleet = outside.fleet(&world, REPLICAS.0, LEASE).await?;
-    for index in 0..REPLICAS.1 {
-        let sexton = |setup| outside.known_to(Setup { program: Program::Sexton, ..setup });
-        fleet.join(&world, REPLICAS.0 + index, sexton).await?;
+    let mut cast = Cast::begin(server, seed).await?;
+    let struck = strike_until(&mut cast.nemesis, seed, attempts, faults).await;
+    cast.end(struck).await
+}
+
+/// Who plays in a round.
+pub struct Cast<'a> {
+    pub nemesis: Nemesis<'a>,
+    pub outside: Outside,
+    storm: Storm,
+    application: Application,
+    began: Instant,
+}
+
+impl<'a> Cast<'a> {
+    /// A database with its jobs, replicas, operators and the application, all of them at work.
+    pub async fn begin(server: &'a mut Server, seed: u64) -> Result<Cast<'a>> {
+        let began = Instant::now();
+        let world = server.world().await?;
+        let outside = Outside::start(seed).await?;
+        let mut names = outside::create_jobs(&world).await?;
+        names.extend(jobs::create(&world).await?);
+        let mut fleet = outside.fleet(&world, REPLICAS.0, LEASE).await?;
+        for index in 0..REPLICAS.1 {
+            let sexton = |setup| outside.known_to(Setup { program: Program::Sexton, ..setup });
+            fleet.join(&world, REPLICAS.0 + index, sexton).await?;
+        }
+        fleet.ready(&world).await?;
+        let storm = Storm::start(world.clone(), seed ^ 0x5eed, names);
+        let application = Application::start(world.clone(), seed ^ 0xa99);
+        Ok(Cast { nemesis: Nemesis::new(server, world, fleet), outside, storm, application, began })
     }
-    fleet.ready(&world).await?;
-    let storm = Storm::start(world.clone(), seed ^ 0x5eed, jobs);
-    let mut nemesis = Nemesis::new(server, world.clone(), fleet);
-    let struck = strike_until(&mut nemesis, seed, attempts, faults).await;
-    let verbs = storm.stop().await?;
-    nemesis.relent().await?;
-    struck?;
-    outside.sink.relent();
-    come_to_rest(&world).await?;
-    nemesis.fleet.drain(Duration::from_secs(40)).await?;
-    canary::look(&world, nemesis.fleet.keeper.diaries(), &nemesis.server.cluster.log_file()).await?;
-    exercised(&world).await?;
-    nobody_blamed(&world).await?;
-    if backups::presented(&outside).await?.is_empty() {
-        return Err("no backup was made".into());
+
+    /// Heals everything, waits until the jobs have come to rest, and has what happened judged.
+    pub async fn end(self, struck: Result<()>) -> Result<Round> {
+        let Cast { mut nemesis, outside, storm, application, began } = self;
+        let world = nemesis.world.clone();
+        let (verbs, rescued) = (storm.stop().await?, application.stop().await?);
+        nemesis.relent().await?;
+        struck?;
+        outside.sink.relent();
+        come_to_rest(&world).await?;
+        nemesis.fleet.drain(Duration::from_secs(40)).await?;
+        canary::look(&world, nemesis.fleet.keeper.diaries(), &nemesis.server.cluster.log_file()).await?;
+        exercised(&world).await?;
+        nobody_blamed(&world).await?;
+        if rescued == 0 || backups::presented(&outside).await?.is_empty() {
+            return Err(format!("too thin to judge: {rescued} rows rescued, or no backup").into());
+        }
+        let mut history = History::read(&world).await?;
+        diary::read_into(&mut history, nemesis.fleet.keeper.diaries())?;
+        outside.read_into(&mut history)?;
+        history.excuses = std::mem::take(&mut nemesis.excuses);
+        let verdict = checker::check(&history);
+        let Nemesis { injected, drains, .. } = nemesis;
+        Ok(Round { verdict, injected, verbs, drains, took: began.elapsed() })
     }
-    let mut history = History::read(&world).await?;
-    diary::read_into(&mut history, nemesis.fleet.keeper.diaries())?;
-    outside.read_into(&mut history)?;
-    history.excuses = std::mem::take(&mut nemesis.excuses);
-    let verdict = checker::check(&history);
-    let Nemesis { injected, drains, .. } = nemesis;
-    Ok(Round { verdict, injected, verbs, drains, took: began.elapsed() })
 }
 
 async fn strike_until(nemesis: &mut Nemesis<'_>, seed: u64, attempts: i64, faults: Vec<Fault>) -> Result<()> {
@@ -104,69 +126,6 @@ async fn strike_until(nemesis: &mut Nemesis<'_>, seed: u64, attempts: i64, fault
         }
     }
     Ok(())
-}
-
-/// The names, the one that may be deleted last.
-async fn create_jobs(world: &World) -> Result<Vec<String>> {
-    let mut names = Vec::new();
-    for index in 0..10 {
-        let name = format!("steps-{index}");
-        let params = json!({
-            "steps": 3 + index, "rest_ms": index * 3, "transaction": index % 3 == 0,
-            "fails_in_100": if index == 4 { 5 } else { 0 },
-        });
-        let schedule = if index % 4 == 3 { "every 2s" } else { "every 1s" };
-        world.job(&name, "steps", schedule, params).await?;
-        names.push(name);
-    }
-    world
-        .execute(
-            r#"UPDATE sexton.job SET max_attempts = 3 WHERE name = 'steps-4';
-               UPDATE sexton.job SET max_lateness = '700 ms' WHERE name = 'steps-8';
-               UPDATE sexton.job SET resources = '["well"]' WHERE name IN ('steps-0', 'steps-5');
-               UPDATE sexton.job SET resources = '[{"name": "well", "shared": true}]' WHERE name IN ('steps-1', 'steps-2')"#,
-        )
-        .await?;
-    // The last name is the one that is deleted and created anew, which no purge shall be.
-    for (target, walk, more) in [
-        ("index", "index", json!({})),
-        ("heap", "heap", json!({})),
-        ("workers", "heap", json!({ "workers": 2, "archive": { "table": "public.by_workers_kept" } })),
-        (
-            "child",
-            "index",
-            json!({ "children": [{ "table": "public.items", "archive": { "table": "public.items_kept" } }] }),
-        ),
-    ] {
-        let mut params = json!({
-            "table": format!("public.by_{target}"), "by": "created_at", "retention": "1 hour", "where": "NOT keep",
-            "walk": walk, "max_fraction": 1.0, "batch": 20, "pacing": "full",
-        });
-        if let (Some(params), Some(more)) = (params.as_object_mut(), more.as_object()) {
-            params.extend(more.clone());
-        }
-        let name = format!("purge-{target}");
-        world.job(&name, "purge", "every 1s", params).await?;
-        world.verb("arm", &name).await?;
-        names.insert(0, name);
-    }
-    names.splice(0..0, submitting(world).await?);
-    world.execute("SELECT chaos.breed(500), chaos.pair(2000)").await?;
-    Ok(names)
-}
-
-/// A job that submits runs of another, and one that makes backups.
-async fn submitting(world: &World) -> Result<Vec<String>> {
-    let inputs = "UPDATE sexton.job SET inputs = '{\"tenant\": \"bigint\"}', max_running = 2 WHERE name = $1";
-    world.job(ONE_OFFS, "steps", "manual", json!({ "steps": 3, "rest_ms": 20 })).await?;
-    world.rows(inputs, &[&ONE_OFFS]).await?;
-    let query = "SELECT i AS tenant FROM generate_series(1, 6) i";
-    let params = json!({ "query": query, "key": "tenant", "job": ONE_OFFS, "batch": 2 });
-    world.job("spread", "fan_out", "every 2s", params).await?;
-    let sets = json!([{ "table": "public.pairs" }, { "table": "public.twins" }]);
-    let params = json!({ "storage": "shelf", "sets": sets, "keep": { "last": 3 } });
-    world.job("backup", "backup", "every 2s", params).await?;
-    Ok([ONE_OFFS, "spread", "backup"].map(str::to_owned).to_vec())
 }
 
 /// A history without these would judge nothing of them.

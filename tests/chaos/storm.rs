@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
 use crate::{
-    round::ONE_OFFS,
+    jobs::ONE_OFFS,
     world::{Result, World},
 };
 

@@ -9,6 +9,12 @@ BEGIN
     SELECT TG_TABLE_NAME, b.id, coalesce(b.created_at < now() - interval '1 hour' AND NOT b.keep, false) FROM born b;
   RETURN NULL;
 END $$;
+CREATE TABLE chaos.rescued (target text NOT NULL, id bigint NOT NULL);
+CREATE FUNCTION chaos.note_rescued() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  INSERT INTO chaos.rescued (target, id) VALUES (TG_TABLE_NAME, NEW.id);
+  RETURN NULL;
+END $$;
 CREATE TABLE chaos.child_gone (xid xid8 NOT NULL DEFAULT pg_current_xact_id(), target text NOT NULL, id bigint NOT NULL, parent bigint NOT NULL);
 CREATE FUNCTION chaos.note_child_gone() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
@@ -31,6 +37,7 @@ BEGIN
   FOREACH t IN ARRAY '{by_index,by_heap,by_workers,by_child}'::text[] LOOP
     EXECUTE format('CREATE TABLE public.%I (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, created_at timestamptz, keep boolean NOT NULL DEFAULT false, filler text)', t);
     EXECUTE format('CREATE TRIGGER born AFTER INSERT ON public.%I REFERENCING NEW TABLE AS born FOR EACH STATEMENT EXECUTE FUNCTION chaos.note_born()', t);
+    EXECUTE format('CREATE TRIGGER rescued AFTER UPDATE OF keep ON public.%I FOR EACH ROW WHEN (NEW.keep) EXECUTE FUNCTION chaos.note_rescued()', t);
     EXECUTE format('CREATE TRIGGER gone AFTER DELETE ON public.%I REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION chaos.note_gone()', t);
   END LOOP;
 END $$;
@@ -74,6 +81,7 @@ CREATE FUNCTION chaos.pair(count int) RETURNS void LANGUAGE sql AS $$
   INSERT INTO public.pairs (twin, filler) SELECT id, repeat(md5(id::text), 40) FROM twins $$;
 CREATE VIEW chaos.wrong AS
   SELECT format('%s: row %s was deleted though it may not be', g.target, g.id) AS what FROM chaos.gone g JOIN chaos.born b USING (target, id) WHERE NOT b.doomed
+  UNION ALL SELECT format('%s: row %s was deleted though it had been kept', r.target, r.id) FROM chaos.rescued r JOIN chaos.gone g USING (target, id)
   UNION ALL SELECT format('%s: row %s was deleted twice', target, id) FROM chaos.gone GROUP BY target, id HAVING count(*) > 1
   UNION ALL SELECT format('%s: row %s vanished', b.target, b.id)
     FROM chaos.born b LEFT JOIN chaos.there t USING (target, id) LEFT JOIN chaos.gone g USING (target, id)

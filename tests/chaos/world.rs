@@ -49,6 +49,11 @@ impl Server {
         Server::prepare(Self::builder(settings).open_or_create(folder).await?).await
     }
 
+    /// The same with programs of another folder.
+    pub async fn start_from(programs: &Path) -> Result<Server> {
+        Server::prepare(Self::builder(&[]).pgbin(programs).start().await?).await
+    }
+
     fn builder(settings: &[(&str, &str)]) -> sexton::edge::cluster::Builder {
         let ours = [
             ("max_connections", "200"),

@@ -72,6 +72,8 @@ impl Verdict {
 pub struct Indexed<'a> {
     pub history: &'a History,
     pub runs: HashMap<Uuid, &'a Run>,
+    /// Of each job and occurrence, the run that succeeded.
+    pub succeeded: HashMap<(i64, i64), &'a Run>,
     /// Changes of each job, by moment.
     pub changes: HashMap<i64, Vec<&'a Change>>,
 }
@@ -82,7 +84,9 @@ impl<'a> Indexed<'a> {
         for change in &history.changes {
             changes.entry(change.job).or_default().push(change);
         }
-        Indexed { history, runs: history.runs.iter().map(|run| (run.id, run)).collect(), changes }
+        let succeeded = history.runs.iter().filter(|run| run.state == "succeeded");
+        let succeeded = succeeded.map(|run| ((run.job, run.occurrence), run)).collect();
+        Indexed { history, runs: history.runs.iter().map(|run| (run.id, run)).collect(), succeeded, changes }
     }
 
     /// Whether everything destructive was halted when this was committed.

@@ -54,14 +54,14 @@ fn ended(
     for run in runs {
         last.insert(run.occurrence, run);
     }
-    let wished =
-        |run: &Run| indexed.history.wishes.iter().any(|wish| wish.job == run.job && wish.verb == "cancel");
+    let job = runs.first().map(|run| run.job);
+    let wished = indexed.history.wishes.iter().any(|wish| Some(wish.job) == job && wish.verb == "cancel");
     for run in last.values().filter(|run| Some(run.occurrence) != present) {
         let final_state =
             matches!(run.state.as_str(), "succeeded" | "failed" | "timed_out" | "cancelled" | "refused");
         let used_up = run.state == "lost" && run.attempt >= max_attempts;
         // A run now with another wish takes the place of a retry; the regular instant itself comes again.
-        let replaced = run.origin == "run_now" || wished(run);
+        let replaced = run.origin == "run_now" || wished;
         if !(final_state || used_up || replaced) {
             verdict.broken(
                 "I3",
@@ -91,14 +91,15 @@ pub fn wishes_granted(indexed: &Indexed<'_>, verdict: &mut Verdict) {
 
 /// After each accepted submit, a one-off with its key was begun.
 pub fn submitted_run(indexed: &Indexed<'_>, verdict: &mut Verdict) {
+    let mut last_begun: HashMap<(i64, &Option<String>), i64> = HashMap::new();
+    for change in indexed.history.changes.iter().filter(|change| change.running) {
+        if let Some(parent) = change.parent {
+            last_begun.insert((parent, &change.key), change.moment);
+        }
+    }
     for wish in indexed.history.wishes.iter().filter(|wish| wish.verb == "submit") {
-        let begun = indexed.changes.values().flatten().any(|change| {
-            change.parent == Some(wish.job)
-                && change.key == wish.key
-                && change.running
-                && change.moment > wish.moment
-        });
-        if !begun {
+        let begun = last_begun.get(&(wish.job, &wish.key));
+        if begun.is_none_or(|begun| *begun < wish.moment) {
             verdict.broken("I3", format!("job {}: {:?} was submitted and never run", wish.job, wish.key));
         }
     }

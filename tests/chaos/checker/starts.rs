@@ -8,8 +8,24 @@ use crate::history::Change;
 /// A run begins only if its job was due, and neither paused, cancelled nor, if it is destructive, halted.
 pub fn none_too_many(indexed: &Indexed<'_>, verdict: &mut Verdict) {
     for changes in indexed.changes.values() {
+        let mut cancelled = HashSet::new();
         for pair in changes.windows(2) {
             let [before, change] = pair else { continue };
+            let occurrence = |change: &Change| Some(indexed.runs.get(&change.run?)?.occurrence);
+            if before.cancelled {
+                cancelled.extend(occurrence(before));
+            }
+            if change.begins(Some(before))
+                && occurrence(change).is_some_and(|occurrence| cancelled.contains(&occurrence))
+            {
+                verdict.broken(
+                    "I1",
+                    format!(
+                        "{}: version {} began an occurrence that was cancelled",
+                        change.name, change.version
+                    ),
+                );
+            }
             if change.begins(Some(before))
                 && let Some(refusal) = refusal(indexed, before, change)
             {

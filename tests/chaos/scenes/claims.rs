@@ -147,18 +147,26 @@ pub async fn one_well(world: &World) -> Result<()> {
     first.complete(3).await
 }
 
-/// Two one-offs of a job that lets one run at a time; or two, where their key is the same.
-pub async fn one_offs(world: &World, keys: [&str; 2]) -> Result<()> {
+/// A job that lets so many of its one-offs run, and one-offs of these keys; their names.
+pub async fn submitted(world: &World, keys: [&str; 2], max_running: i32) -> Result<[String; 2]> {
     world.job("each", "steps", "manual", serde_json::json!({ "steps": 1 })).await?;
     plan(world, "each").await?;
-    let places: i32 = if keys[0] == keys[1] { 2 } else { 1 };
-    world.rows("UPDATE sexton.job SET max_running = $1 WHERE name = 'each'", &[&places]).await?;
-    let mut held = Vec::new();
-    for key in keys {
+    world.rows("UPDATE sexton.job SET max_running = $1 WHERE name = 'each'", &[&max_running]).await?;
+    let mut names = [String::new(), String::new()];
+    for (name, key) in names.iter_mut().zip(keys) {
+        // One of its own for the second, whether or not the first has the same key.
+        world.rows("UPDATE sexton.job SET pending_key = NULL WHERE parent_id IS NOT NULL", &[]).await?;
         world.rows("SELECT sexton.submit('each', key => $1)", &[&key]).await?;
-        let name: String = world
-            .get("SELECT name FROM sexton.job WHERE parent_id IS NOT NULL ORDER BY id DESC LIMIT 1", &[])
-            .await?;
+        let newest = "SELECT name FROM sexton.job WHERE parent_id IS NOT NULL ORDER BY id DESC LIMIT 1";
+        *name = world.get(newest, &[]).await?;
+    }
+    Ok(names)
+}
+
+/// Both are claimed, one after the other.
+pub async fn one_offs(world: &World, keys: [&str; 2], max_running: i32) -> Result<()> {
+    let mut held = Vec::new();
+    for name in submitted(world, keys, max_running).await? {
         if let Ok(hand) = Hand::claim(world, &name).await {
             held.push(hand);
         }

@@ -94,3 +94,28 @@ pub async fn too_late_for_the_rest(world: &World) -> Result<()> {
     }
     finish_regularly(&Hand::claim(world, "grid").await?).await
 }
+
+/// A run that is to be cancelled is given back by its holder.
+pub async fn cancel_and_release(world: &World) -> Result<()> {
+    let mut hand = Hand::claim(world, "scene").await?;
+    hand.batch().await?;
+    world.verb("cancel", "scene").await?;
+    hand.finish("released", hand.seq).await?;
+    hand.die(world).await?;
+    if let Ok(mut again) = Hand::claim(world, "scene").await {
+        whatever(again.batch().await);
+    }
+    Ok(())
+}
+
+/// A run that is to be cancelled loses its session first.
+pub async fn cancel_and_die(world: &World) -> Result<()> {
+    let mut hand = Hand::claim(world, "scene").await?;
+    hand.batch().await?;
+    world.verb("cancel", "scene").await?;
+    hand.die(world).await?;
+    if let Ok(mut again) = Hand::claim(world, "scene").await {
+        whatever(again.batch().await);
+    }
+    Ok(())
+}

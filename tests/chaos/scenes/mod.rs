@@ -95,6 +95,16 @@ pub enum Scene {
     RunNowAtFinish,
     /// A kill, while the run is being ended.
     KillAtFinish,
+    /// A run that is to be cancelled is given back by its holder.
+    CancelAndRelease,
+    /// A run that is to be cancelled loses its session first.
+    CancelAndDie,
+    /// An operator halts everything between fence and commit of a destructive batch.
+    HaltAtCommit,
+    /// A hold is set between fence and commit of a batch that deletes one of its rows.
+    HoldAtCommit,
+    /// Two one-offs are claimed at the same moment, and one may run.
+    OnePlaceAtOnce,
 }
 
 /// Tokens handed to the outside: job, token, run.
@@ -141,14 +151,19 @@ async fn act(world: &World, scene: Scene, tokens: &mut Tokens) -> Result<()> {
         Scene::DryThenReal => dry_then_real(world).await,
         Scene::WorkerStays => worker_stays(world).await,
         Scene::OneWell => one_well(world).await,
-        Scene::OnePlace => one_offs(world, ["a", "b"]).await,
-        Scene::OneKey => one_offs(world, ["a", "a"]).await,
+        Scene::OnePlace => one_offs(world, ["a", "b"], 1).await,
+        Scene::OneKey => one_offs(world, ["a", "a"], 2).await,
         Scene::PruneBegun => prune_begun(world).await,
         Scene::TooLateForTheRest => too_late_for_the_rest(world).await,
         Scene::PauseAtClaim => pause_at_claim(world).await,
         Scene::HaltAtClaim => halt_at_claim(world).await,
         Scene::RunNowAtFinish => run_now_at_finish(world).await,
         Scene::KillAtFinish => kill_at_finish(world).await,
+        Scene::CancelAndRelease => cancel_and_release(world).await,
+        Scene::CancelAndDie => cancel_and_die(world).await,
+        Scene::HaltAtCommit => halt_at_commit(world).await,
+        Scene::HoldAtCommit => hold_at_commit(world).await,
+        Scene::OnePlaceAtOnce => one_place_at_once(world).await,
     }
 }
 

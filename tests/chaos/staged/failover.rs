@@ -14,7 +14,7 @@ use crate::{
     diary,
     fleet::Fleet,
     history::History,
-    process::{Setup, conninfo},
+    process::{Setup, conninfo, output},
     world::{Result, Server, World},
 };
 
@@ -165,7 +165,7 @@ async fn copy_by_dump(from: &Server, world: &World, to: &Server) -> Result<()> {
     let bin = &from.cluster.binaries().dir;
     let mut dump = Command::new(bin.join("pg_dump"));
     dump.arg(from.cluster.conninfo(world.database()));
-    let dumped = tokio::task::spawn_blocking(move || dump.output()).await??;
+    let dumped = output(dump).await?;
     if !dumped.status.success() {
         return Err(format!("pg_dump: {}", String::from_utf8_lossy(&dumped.stderr)).into());
     }
@@ -176,7 +176,7 @@ async fn copy_by_dump(from: &Server, world: &World, to: &Server) -> Result<()> {
         .args(["-qX", "-v", "ON_ERROR_STOP=1", "-f"])
         .arg(file.path())
         .arg(to.cluster.conninfo("restored"));
-    let restored = tokio::task::spawn_blocking(move || restore.output()).await??;
+    let restored = output(restore).await?;
     if !restored.status.success() {
         return Err(format!("psql: {}", String::from_utf8_lossy(&restored.stderr)).into());
     }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// No run was called failed: whatever the server lacked was not the job's fault.
-async fn nobody_failed(world: &World) -> Result<()> {
+pub async fn nobody_failed(world: &World) -> Result<()> {
     let sql = "SELECT count(*), min(error) FROM chaos.run WHERE state IN ('failed', 'timed_out')";
     let rows = world.rows(sql, &[]).await?;
     let failed: i64 = rows[0].get(0);
