@@ -104,6 +104,9 @@ mod purge_hold;
 // Purges that keep rows in a table.
 mod purge_archive;
 
+// What storage nodes check of the calls of a purge.
+mod storage_node;
+
 // Purges that call for each row before it goes.
 mod purge_before;
 
