@@ -112,6 +112,7 @@ mod purge_archive;
 
 // Purges that keep rows in a storage, and bring them back.
 mod purge_stored;
+
 // What storage nodes check of the calls of a purge.
 mod storage_node;
 
