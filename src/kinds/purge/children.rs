@@ -17,7 +17,7 @@ pub enum Child {
     /// By its foreign keys.
     Named(String),
     /// With more to say of it.
-    Table(ChildTable),
+    Table(Box<ChildTable>),
 }
 
 /// What more there is to say of a child table.
@@ -62,7 +62,8 @@ impl Child {
     /// The table, as it was written.
     pub fn table(&self) -> &str {
         match self {
-            Child::Named(table) | Child::Table(ChildTable { table, .. }) => table,
+            Child::Named(table) => table,
+            Child::Table(more) => &more.table,
         }
     }
 

@@ -254,6 +254,7 @@ impl Meant {
     }
 
     /// Where rows of the table and its children are kept.
+    #[cfg(feature = "backup")]
     fn archives(&self) -> impl Iterator<Item = &archive::Into> {
         self.archive.iter().chain(self.family.tables().into_iter().filter_map(|node| node.archive.as_ref()))
     }

@@ -5,17 +5,18 @@
 //! cursor, and written to the storage afterwards. What is easy to get wrong: a storage may be slow, and rows are locked
 //! meanwhile; so it gets a time, after which the batch is taken back and made smaller.
 
+mod batch;
+mod under;
+
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
 };
 
 use futures_util::{StreamExt, pin_mut};
-use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio_postgres::Row;
-use uuid::Uuid;
 
+use self::under::Under;
 use super::{
     archive::{Archive, Into},
     statement::Quoted,
@@ -27,7 +28,7 @@ use crate::{
     kind::{FencedTransaction, RunContext, Stop},
     outside::{
         Contents,
-        archive::{self, Receipt, Spot, VERSION, clear},
+        archive::{self, Receipt, Spot, clear},
         backup::{Columns, Format, Lines, SetManifest, fingerprint, parse_token},
         storage::OpenStorage,
     },
@@ -85,40 +86,6 @@ pub async fn read(
             columns,
         }),
     })
-}
-
-/// The batch that is under way.
-#[derive(Debug)]
-pub struct Under {
-    run: Uuid,
-    install: Uuid,
-    job: String,
-    occurrence: Timestamp,
-    token: String,
-    revision: i64,
-    part: u32,
-    seq: u64,
-}
-
-impl Under {
-    /// The next one of this context.
-    pub fn way(context: &RunContext) -> Self {
-        Under {
-            run: context.run_id(),
-            install: context.install_id(),
-            job: context.job().to_owned(),
-            occurrence: context.occurrence(),
-            token: context.token(),
-            revision: context.revision(),
-            part: context.part().unwrap_or_default(),
-            seq: context.batches(),
-        }
-    }
-
-    fn spot(&self, prefix: &str) -> Spot {
-        let of = (prefix, self.job.as_str(), self.occurrence);
-        Spot::new(of, (&self.token, self.install), (self.part, self.seq))
-    }
 }
 
 /// What was written so far.
@@ -285,7 +252,7 @@ impl<'a> Stores<'a> {
                 |receipt: &&mut Receipt| receipt.storage == stored.storage && receipt.folder == spot.folder;
             match receipts.iter_mut().find(same) {
                 Some(receipt) => receipt.sets.push(set),
-                None => receipts.push(receipt(under, moment, &stored.storage, spot, set)),
+                None => receipts.push(under.receipt(moment, &stored.storage, spot, set)),
             }
         }
         transaction.execute("ROLLBACK TO SAVEPOINT sexton_text", &[]).await?;
@@ -386,25 +353,4 @@ async fn copy(
         fingerprint: fingerprint(&stored.columns.all),
         columns: stored.columns.all.clone(),
     }))
-}
-
-fn receipt(under: &Under, moment: &Row, storage: &str, spot: Spot, set: SetManifest) -> Receipt {
-    Receipt {
-        sexton_archive: VERSION,
-        storage: storage.to_owned(),
-        folder: spot.folder,
-        part: spot.part,
-        seq: spot.seq,
-        run_id: under.run,
-        install_id: under.install,
-        job: under.job.clone(),
-        revision: under.revision,
-        occurrence: under.occurrence,
-        token: under.token.clone(),
-        archived_at: moment.get("archived_at"),
-        database: moment.get("database"),
-        server: moment.get("server"),
-        compression: "zstd".to_owned(),
-        sets: vec![set],
-    }
 }
