@@ -5,7 +5,7 @@
 //! not in it. The rows are random, since what compresses well would never fill the parts of an upload. What is easy to get
 //! wrong: the peak must be read while the process lives, and stands still only then.
 //!
-//! `cargo bench --features s3-server --bench backup -- --mib 2048`
+//! `cargo bench --features s3-server --bench backup -- --mib 2048`, and `--encrypt 1` for an encrypted storage
 
 use std::{
     net::SocketAddr,
@@ -49,7 +49,13 @@ async fn main() -> Result<()> {
         "[secrets.id]\nenv = \"S3_ID\"\n[secrets.key]\nenv = \"S3_KEY\"\n[storages.bucket]\nurl = \"s3://bucket\"\n\
          endpoint = \"http://{address}\"\nplain_http = true\naccess_key_id = \"secret:id\"\nsecret_access_key = \"secret:key\"\n"
     );
-    std::fs::write(&local, text).map_err(outside)?;
+    let cipher = folder.path().join("cipher");
+    let encrypt = match argument("--encrypt") {
+        Some(_) => format!("encrypt_with = \"secret:cipher\"\n[secrets.cipher]\nfile = {cipher:?}\n"),
+        None => String::new(),
+    };
+    std::fs::write(&cipher, "0f".repeat(32)).map_err(outside)?;
+    std::fs::write(&local, text + &encrypt).map_err(outside)?;
     let cluster = Cluster::builder().without_fsync().setting("max_wal_size", "4GB").start().await?;
     cluster.create_database("shop").await?;
     let connector = Connector::from(cluster.config("shop"));

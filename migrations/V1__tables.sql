@@ -160,13 +160,15 @@ CREATE TABLE sexton.job (
 -- replica must validate and plan. State, version, run_id and holder stay out of every index, so that each claim is a
 -- HOT update (measured on the prototype: 4 buffers a scan from 100 to
 -- 1,000,000 jobs).
-CREATE INDEX job_due_at ON sexton.job (due_at);
+CREATE INDEX job_due_at ON sexton.job (due_at) WHERE parent_id IS NULL;
 CREATE INDEX job_paused_until ON sexton.job (paused_until) WHERE paused_until IS NOT NULL;
 CREATE INDEX job_unplanned ON sexton.job (id)
   WHERE (NOT planned OR validated_revision IS DISTINCT FROM revision) AND invalid_reason IS NULL AND parent_id IS NULL;
--- Of one-offs: whose turn it is, and whether one with this key is pending or on its way.
+-- Of one-offs: which come due, whose turn it is, and whether one with this key is pending or on its way. Thousands of them are no
+-- weight for the scan for due jobs.
+CREATE INDEX job_one_offs_due_at ON sexton.job (due_at) WHERE parent_id IS NOT NULL;
 CREATE INDEX job_one_offs ON sexton.job (parent_id, source_id, due_at) WHERE parent_id IS NOT NULL;
-CREATE INDEX job_submit_key ON sexton.job (parent_id, submit_key) WHERE submit_key IS NOT NULL;
+CREATE INDEX job_submit_key ON sexton.job (parent_id, submit_key) WHERE submit_key IS NOT NULL AND pending_key IS NULL;
 -- Partial, or its columns would be a key in PostgreSQL's eyes, and every claim lock the row as for a deletion.
 CREATE UNIQUE INDEX job_pending_key ON sexton.job (parent_id, pending_key) WHERE pending_key IS NOT NULL;
 
@@ -174,8 +176,9 @@ COMMENT ON TABLE  sexton.job IS 'The jobs: what is to be done, when, and who doe
 COMMENT ON INDEX  sexton.job_due_at IS 'The scan for due jobs.';
 COMMENT ON INDEX  sexton.job_paused_until IS 'Pauses that end by themselves.';
 COMMENT ON INDEX  sexton.job_unplanned IS 'New and edited jobs, which a replica must validate and plan.';
+COMMENT ON INDEX  sexton.job_one_offs_due_at IS 'When the next one-off comes due.';
 COMMENT ON INDEX  sexton.job_one_offs IS 'The one-offs of each job, by who submitted them, the oldest first.';
-COMMENT ON INDEX  sexton.job_submit_key IS 'Keeps one-offs with one key from running side by side.';
+COMMENT ON INDEX  sexton.job_submit_key IS 'Keys of one-offs that were claimed already: keeps others with theirs from running beside them.';
 COMMENT ON INDEX  sexton.job_pending_key IS 'One pending one-off for each key.';
 COMMENT ON COLUMN sexton.job.id IS 'Never used again, so that history stays readable after a job is gone.';
 COMMENT ON COLUMN sexton.job.name IS 'Unique and safe in URLs; the functions take it.';
@@ -303,6 +306,7 @@ CREATE TABLE sexton.run (
                                                'superseded', 'released', 'refused', 'lost')),
   started_at  timestamptz NOT NULL DEFAULT clock_timestamp(),
   finished_at timestamptz,
+  held_at     timestamptz,
   coalesced   bigint NOT NULL DEFAULT 0 CHECK (coalesced >= 0),
   batches     bigint,
   rows_done   bigint,
@@ -356,6 +360,7 @@ COMMENT ON COLUMN sexton.run.batches IS 'Fenced transactions that committed; whi
 COMMENT ON COLUMN sexton.run.rows_done IS 'Rows that these affected; while running see run_part.';
 COMMENT ON COLUMN sexton.run.progress IS 'What the run said of itself on the way.';
 COMMENT ON COLUMN sexton.run.report IS 'What it said at its end.';
+COMMENT ON COLUMN sexton.run.held_at IS 'When a hold was set that this run does not know of: it stops, and goes on with the hold.';
 COMMENT ON COLUMN sexton.run.error IS 'Why it did not succeed.';
 
 CREATE TABLE sexton.run_part (

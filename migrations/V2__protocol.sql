@@ -92,6 +92,9 @@ BEGIN
             FROM child
           UNION ALL SELECT path || 'children.archive', entry -> 'archive' ->> 'table', 'INSERT', NULL FROM child
           UNION ALL SELECT path || 'archive', entry -> 'archive' ->> 'table', 'INSERT', NULL FROM target
+          -- What is kept in a storage is read there by whoever may.
+          UNION ALL SELECT path || 'children.archive', entry ->> 'table', 'SELECT', parent FROM child WHERE entry -> 'archive' ? 'storage'
+          UNION ALL SELECT path || 'archive', entry ->> 'table', 'SELECT', NULL FROM target WHERE entry -> 'archive' ? 'storage'
         )
         SELECT n.param, n.name, n.may, pg_catalog.to_regclass(n.name) AS oid, pg_catalog.to_regclass(n.parent) AS parent
           FROM named n WHERE n.name ~ '\S'
@@ -105,8 +108,8 @@ BEGIN
                 FROM pg_catalog.pg_constraint c
                WHERE c.contype = 'f' AND c.confrelid = other.parent),
               'Create it first, or name its schema as well: schema.table.');
-        ELSIF NOT (CASE other.may WHEN 'DELETE' THEN pg_catalog.has_table_privilege(current_user, other.oid, 'DELETE')
-                                  ELSE pg_catalog.has_any_column_privilege(current_user, other.oid, 'INSERT') END) THEN
+        ELSIF NOT (CASE other.may WHEN 'INSERT' THEN pg_catalog.has_any_column_privilege(current_user, other.oid, 'INSERT')
+                                  ELSE pg_catalog.has_table_privilege(current_user, other.oid, other.may) END) THEN
           RAISE EXCEPTION 'job %: params.%: you have no % right on "%"', NEW.name, other.param, other.may, other.name
             USING ERRCODE = '42501', HINT = 'A job has no more rights than its editor: grant it first.';
         END IF;
@@ -264,6 +267,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WHEN j.paused_at IS NOT NULL THEN 'paused'
     WHEN r.destructive AND r.mode = 'real' AND p_halted_at IS NOT NULL THEN 'halted'
     WHEN r.destructive AND r.mode = 'real' AND j.armed_revision IS DISTINCT FROM j.revision THEN 'disarmed'
+    WHEN r.held_at IS NOT NULL THEN 'held'
   END $$;
 COMMENT ON FUNCTION sexton.stop_reason(sexton.job, sexton.run, bigint, timestamptz) IS
   'The one place that says when a run must stop; NULL: it holds its job. Used by the fence and the ping.';
@@ -325,6 +329,13 @@ LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
 COMMENT ON FUNCTION sexton.give_back(bigint, timestamptz, int) IS
   'Gives a job back, idle, its occurrence still to be done. Internal; the caller holds the row''s lock.';
 
+-- By the history: a run that was killed or released gives its attempt back.
+CREATE FUNCTION sexton.is_begun(j sexton.job) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT j.attempt > 0 OR EXISTS (SELECT 1 FROM sexton.run r WHERE r.job_id = j.id AND r.occurrence = j.occurrence) $$;
+COMMENT ON FUNCTION sexton.is_begun(sexton.job) IS
+  'Whether a run began the present occurrence: then it is finished, and not passed over as too late or in the way. Internal.';
+
 CREATE FUNCTION sexton.put_notice(p_event text, j sexton.job, p_run uuid, p_payload jsonb) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -369,8 +380,12 @@ BEGIN
     END IF;
   ELSIF p_outcome = 'succeeded' THEN
     IF j.failure_count > 0 THEN
-      UPDATE sexton.job SET failure_count = 0 WHERE id = j.id;
-      PERFORM sexton.put_notice('recovered', j, p_run, said || jsonb_build_object('failures', j.failure_count));
+      -- finish() holds the row, unless it failed a moment ago: then that came after this success as well as before it.
+      UPDATE sexton.job SET failure_count = 0
+       WHERE id = (SELECT k.id FROM sexton.job k WHERE k.id = j.id FOR NO KEY UPDATE SKIP LOCKED);
+      IF FOUND THEN
+        PERFORM sexton.put_notice('recovered', j, p_run, said || jsonb_build_object('failures', j.failure_count));
+      END IF;
     END IF;
     PERFORM sexton.put_notice('succeeded', j, p_run, said);
   ELSIF p_outcome = 'refused' THEN
@@ -757,7 +772,11 @@ BEGIN
   IF p_outcome NOT IN ('succeeded', 'failed', 'timed_out', 'cancelled', 'superseded', 'released', 'refused') THEN
     RAISE EXCEPTION 'finish: "%" is no outcome that a holder can give', p_outcome USING ERRCODE = 'SX002';
   END IF;
-  PERFORM sexton.lock_parent(p_job);
+  -- Most ends of one-offs change nothing of their job: those need not queue for its row.
+  IF p_outcome IN ('failed', 'timed_out') OR p_outcome = 'succeeded' AND EXISTS (
+       SELECT FROM sexton.job k JOIN sexton.job p ON p.id = k.parent_id WHERE k.id = p_job AND p.failure_count > 0) THEN
+    PERFORM sexton.lock_parent(p_job);
+  END IF;
   SELECT * INTO j FROM sexton.job
    WHERE id = p_job AND version = p_version AND run_id = p_run AND state = 'running' FOR NO KEY UPDATE;
   -- A cancel is for the occurrence: it must not be lost because the run would have come back.
@@ -851,7 +870,7 @@ DECLARE
 BEGIN
   SELECT * INTO j FROM sexton.job WHERE id = p_job FOR NO KEY UPDATE;
   IF NOT FOUND OR j.version <> p_version OR j.state <> 'idle' OR NOT j.planned OR j.origin IS DISTINCT FROM 'schedule'
-     OR j.attempt > 0 OR (j.schedule, j.time_zone) IS DISTINCT FROM (p_schedule, p_time_zone) THEN
+     OR sexton.is_begun(j) OR (j.schedule, j.time_zone) IS DISTINCT FROM (p_schedule, p_time_zone) THEN
     RETURN false;
   END IF;
   IF p_scheduled_at <= j.occurrence THEN
@@ -982,8 +1001,12 @@ DECLARE
   this sexton.job;
   pruned bigint;
 BEGIN
-  SELECT * INTO STRICT m FROM sexton.meta;
   SELECT * INTO this FROM sexton.job WHERE id = p_job;
+  -- A one-off that is gone. Counting thousands is not worth it for each of thousands.
+  IF NOT FOUND AND p_job % 16 <> 0 THEN
+    RETURN 0;
+  END IF;
+  SELECT * INTO STRICT m FROM sexton.meta;
   -- Along the index by age, and no further than that: what is not among the oldest is for the next time.
   DELETE FROM sexton.run WHERE id IN (
     SELECT o.id FROM (

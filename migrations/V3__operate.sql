@@ -92,9 +92,15 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION sexton.resume_all() IS 'Ends pause_all(). Jobs that were paused one by one stay paused.';
 
+CREATE FUNCTION sexton.table_of(name text) RETURNS oid
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT c.oid FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+   WHERE ARRAY[n.nspname::text, c.relname::text] = parse_ident(table_of.name) $$;
+COMMENT ON FUNCTION sexton.table_of(text) IS 'The table that has this qualified, quoted name now; NULL if none has. Unlike to_regclass it needs no USAGE on the schema. Internal.';
+
 CREATE FUNCTION sexton.looked_up(targets jsonb) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT jsonb_agg(jsonb_build_object('name', e ->> 'name', 'oid', coalesce(to_regclass(e ->> 'name')::oid, (e ->> 'oid')::oid)) ORDER BY ord)
+  SELECT jsonb_agg(jsonb_build_object('name', e ->> 'name', 'oid', coalesce(sexton.table_of(e ->> 'name'), (e ->> 'oid')::oid)) ORDER BY ord)
     FROM jsonb_array_elements(targets) WITH ORDINALITY AS t(e, ord) $$;
 COMMENT ON FUNCTION sexton.looked_up(jsonb) IS 'The targets of a job, with the oids of the tables that have their names now. Internal.';
 
@@ -111,9 +117,9 @@ BEGIN
   END IF;
   -- Another table may stand under the name by now. Whoever arms accepts it, if the author of the job could have.
   FOR named IN
-    SELECT t.name, to_regclass(t.name)::oid AS now_there
+    SELECT t.name, sexton.table_of(t.name) AS now_there
       FROM (SELECT j.target_name, j.target_oid UNION SELECT e ->> 'name', (e ->> 'oid')::oid FROM jsonb_array_elements(j.targets) e) AS t(name, oid)
-     WHERE to_regclass(t.name)::oid <> t.oid
+     WHERE sexton.table_of(t.name) <> t.oid
   LOOP
     IF to_regrole(quote_ident(j.edited_by)) IS NULL OR NOT has_table_privilege(j.edited_by, named.now_there, 'DELETE') THEN
       RAISE EXCEPTION 'job %: % was replaced, and %, who edited the job last, may not delete from the new one',
@@ -233,6 +239,50 @@ END $$;
 COMMENT ON FUNCTION sexton.terminate_holder(text) IS
   'Ends the sessions of the last holder that still hold the job''s keys: the run session and those of its workers. False if there is nothing to end.';
 
+CREATE FUNCTION sexton.checked_inputs(j sexton.job, p_inputs jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  odd text;
+  given record;
+  checked jsonb := '{}';
+BEGIN
+  IF jsonb_typeof(p_inputs) IS DISTINCT FROM 'object' THEN
+    RAISE EXCEPTION 'job %: inputs: % is no object', j.name, coalesce(p_inputs::text, 'NULL') USING ERRCODE = 'SX006',
+      HINT = 'Write {"name": value}, or {} for none.';
+  END IF;
+  SELECT key INTO odd FROM jsonb_object_keys(p_inputs) key WHERE NOT j.inputs ? key LIMIT 1;
+  IF odd IS NOT NULL THEN
+    RAISE EXCEPTION 'job %: inputs: "%" is not declared', j.name, odd USING ERRCODE = 'SX006',
+      HINT = 'Declared: ' || coalesce((SELECT string_agg(key, ', ') FROM jsonb_object_keys(j.inputs) key), 'none');
+  END IF;
+  SELECT key INTO odd FROM jsonb_object_keys(j.inputs) key WHERE NOT p_inputs ? key LIMIT 1;
+  IF odd IS NOT NULL THEN
+    RAISE EXCEPTION 'job %: inputs: "%" is missing', j.name, odd USING ERRCODE = 'SX006', HINT = 'Every declared input needs a value.';
+  END IF;
+  FOR given IN SELECT i.key, i.value, i.value #>> '{}' AS text, lower(btrim(j.inputs ->> i.key)) AS type FROM jsonb_each(p_inputs) i LOOP
+    BEGIN
+      IF jsonb_typeof(given.value) IN ('object', 'array') OR given.type IN ('bool', 'boolean') AND given.text !~ '^(true|false)$' THEN
+        RAISE SQLSTATE '22000';
+      END IF;
+      -- Instants in the one form that every replica reads.
+      checked := checked || jsonb_build_object(given.key, CASE given.type
+        WHEN 'timestamptz' THEN to_jsonb(given.text::timestamptz)
+        WHEN 'date' THEN to_jsonb(given.text::date)
+        WHEN 'bigint' THEN CASE WHEN given.text::bigint IS NOT NULL THEN given.value ELSE 'null' END
+        WHEN 'integer' THEN CASE WHEN given.text::int IS NOT NULL THEN given.value ELSE 'null' END
+        WHEN 'int' THEN CASE WHEN given.text::int IS NOT NULL THEN given.value ELSE 'null' END
+        WHEN 'uuid' THEN to_jsonb(given.text::uuid)
+        ELSE given.value END);
+    EXCEPTION WHEN data_exception THEN
+      RAISE EXCEPTION 'job %: inputs: "%" is %, which is no %', j.name, given.key, left(given.value::text, 200), given.type
+        USING ERRCODE = 'SX006', HINT = format('It is declared as %s.', given.type);
+    END;
+  END LOOP;
+  RETURN checked;
+END $$;
+COMMENT ON FUNCTION sexton.checked_inputs(sexton.job, jsonb) IS
+  'The inputs, if they are just those that the job declares, each of its type; else an error that says which is not. Internal.';
+
 CREATE FUNCTION sexton.run_now(job text, options jsonb DEFAULT '{}', inputs jsonb DEFAULT '{}') RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
@@ -246,15 +296,7 @@ BEGIN
     RAISE EXCEPTION 'job %: options: "%" is not known', job, odd USING ERRCODE = 'SX006',
       HINT = 'Options: dry_run, limit_rows, time_limit, range, force.';
   END IF;
-  SELECT key INTO odd FROM jsonb_object_keys(run_now.inputs) key WHERE NOT j.inputs ? key LIMIT 1;
-  IF odd IS NOT NULL THEN
-    RAISE EXCEPTION 'job %: inputs: "%" is not declared', job, odd USING ERRCODE = 'SX006',
-      HINT = 'Declared: ' || coalesce((SELECT string_agg(key, ', ') FROM jsonb_object_keys(j.inputs) key), 'none');
-  END IF;
-  SELECT key INTO odd FROM jsonb_object_keys(j.inputs) key WHERE NOT run_now.inputs ? key LIMIT 1;
-  IF odd IS NOT NULL THEN
-    RAISE EXCEPTION 'job %: inputs: "%" is missing', job, odd USING ERRCODE = 'SX006', HINT = 'Every declared input needs a value.';
-  END IF;
+  run_now.inputs := sexton.checked_inputs(j, run_now.inputs);
   IF run_now.options ? 'force' AND NOT has_column_privilege(session_user, 'sexton.job', 'params', 'UPDATE') THEN
     RAISE EXCEPTION 'job %: options: force is for authors of jobs', job USING ERRCODE = '42501',
       HINT = 'It widens what the job may do; ask for sexton.arm(job, approve) instead.';
@@ -298,7 +340,7 @@ BEGIN
     RETURN 'Nothing to adopt: this database is the one that it was.';
   END IF;
   -- Another cluster has other oids.
-  UPDATE sexton.job SET target_oid = to_regclass(target_name) WHERE target_name IS NOT NULL;
+  UPDATE sexton.job SET target_oid = sexton.table_of(target_name) WHERE target_name IS NOT NULL;
   UPDATE sexton.job SET targets = sexton.looked_up(targets) WHERE targets IS NOT NULL;
   INSERT INTO sexton.audit (actor, verb) VALUES (sexton.actor(), 'adopt');
   PERFORM sexton.wake(0);

@@ -31,24 +31,6 @@ COMMENT ON COLUMN sexton.hold.held_by IS 'Who set it.';
 COMMENT ON COLUMN sexton.hold.lifted_at IS 'When it was lifted; NULL: it is in force.';
 COMMENT ON COLUMN sexton.hold.lifted_by IS 'Who lifted it.';
 
-ALTER TABLE sexton.run ADD COLUMN held_at timestamptz;
-COMMENT ON COLUMN sexton.run.held_at IS 'When a hold was set that this run does not know of: it stops, and goes on with the hold.';
-
--- As before, with one reason more.
-CREATE OR REPLACE FUNCTION sexton.stop_reason(j sexton.job, r sexton.run, p_version bigint, p_halted_at timestamptz) RETURNS text
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT CASE
-    WHEN j.id IS NULL THEN 'gone'
-    WHEN j.version IS DISTINCT FROM p_version OR j.run_id IS DISTINCT FROM r.id
-         OR j.state <> 'running' OR r.state <> 'running' THEN 'superseded'
-    WHEN j.revision <> r.revision THEN 'edited'
-    WHEN j.cancel_requested_at IS NOT NULL THEN 'cancelled'
-    WHEN j.paused_at IS NOT NULL THEN 'paused'
-    WHEN r.destructive AND r.mode = 'real' AND p_halted_at IS NOT NULL THEN 'halted'
-    WHEN r.destructive AND r.mode = 'real' AND j.armed_revision IS DISTINCT FROM j.revision THEN 'disarmed'
-    WHEN r.held_at IS NOT NULL THEN 'held'
-  END $$;
-
 -- Runs with the rights of whoever writes, as job_guard() does and for its reasons: the table and the predicate's names
 -- are looked up by his or her search_path, and nothing is parsed with more rights than that.
 CREATE FUNCTION sexton.hold_guard() RETURNS trigger LANGUAGE plpgsql AS $$

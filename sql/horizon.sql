@@ -6,6 +6,11 @@ SELECT pg_catalog.clock_timestamp(),
        LEAST(
          (SELECT j.due_at FROM sexton.job j
            WHERE j.due_at > pg_catalog.now() AND j.state = 'idle' AND j.invalid_reason IS NULL AND j.kind = ANY ($1)
+             AND j.parent_id IS NULL
+           ORDER BY j.due_at LIMIT 1),
+         (SELECT j.due_at FROM sexton.job j
+           WHERE j.due_at > pg_catalog.now() AND j.state = 'idle' AND j.invalid_reason IS NULL AND j.kind = ANY ($1)
+             AND j.parent_id IS NOT NULL
            ORDER BY j.due_at LIMIT 1),
          (SELECT j.paused_until FROM sexton.job j
            WHERE j.paused_until > pg_catalog.now() AND j.state = 'idle' AND j.invalid_reason IS NULL AND j.kind = ANY ($1)

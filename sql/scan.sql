@@ -21,10 +21,12 @@ WITH found AS (
     ORDER BY j.due_at LIMIT $2)
   UNION ALL
   (SELECT 'run', o.id, o.turn FROM sexton.next_one_offs($1, $2, $3) o ORDER BY o.turn LIMIT $2))
-SELECT f.need, f.turn, j.id, j.name, j.kind, j.params, j.lock_id, j.version, j.revision,
+SELECT f.need, f.turn, j.id, j.name, j.kind, j.params, j.lock_id, j.version, j.revision, j.parent_id,
        j.schedule, j.time_zone, j.missed, extract(epoch FROM j.max_lateness)::float8 AS max_lateness,
        extract(epoch FROM j.jitter)::float8 AS jitter, extract(epoch FROM j.timeout)::float8 AS timeout,
-       j.planned, j.plan_from, j.last_scheduled_at, j.occurrence, j.origin, j.attempt, j.priority,
+       j.planned, j.plan_from, j.last_scheduled_at, j.occurrence, j.origin, j.priority,
+       -- A run that was killed or released gave its attempt back, and what it began is to be finished all the same.
+       j.attempt > 0 OR EXISTS (SELECT FROM sexton.run r WHERE r.job_id = j.id AND r.occurrence = j.occurrence) AS begun,
        j.search_path, j.target_name, j.target_oid, j.run_options, j.inputs, j.run_as, j.database,
        j.armed_revision IS NOT DISTINCT FROM j.revision AS armed
   FROM found f JOIN sexton.job j ON j.id = f.id

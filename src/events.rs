@@ -52,6 +52,8 @@ events! {
         "The database is still away; the replica tries again.";
     SESSION_ENDED = "session.ended" DEBUG ["error"]
         "A session ended other than by being closed.";
+    SESSION_NOT_RENEWED = "session.not_renewed" DEBUG ["nothing_left", "discarded"]
+        "A one-off left something in its session that could not be taken back for certain: the next one gets another.";
     SESSION_CANCEL_FAILED = "session.cancel_failed" DEBUG ["error"]
         "The statement of a session in doubt could not be cancelled; it ends with its session.";
     SESSION_WATCH_FAILED = "session.watch_failed" DEBUG ["error"]
@@ -108,6 +110,8 @@ events! {
         "One step of an upkeep failed; the others go on.";
     UPLOAD_ABORT_FAILED = "upload.abort_failed" DEBUG ["storage", "key", "error"]
         "A storage did not take back an upload that was given up: parts of it may be left there.";
+    ARCHIVE_LEFT_BEHIND = "archive.left_behind" DEBUG ["job", "error"]
+        "What was written to a storage for a batch that was taken back could not be removed: no receipt names it, so no restore takes it.";
     PRUNE_FAILED = "prune.failed" DEBUG ["error"]
         "Old runs could not be removed; the next run does it.";
     NOTICE_SENT = "notice.sent" INFO ["channel", "event", "attempt"]

@@ -17,7 +17,7 @@ fn main() -> ExitCode {
     let cli = Cli::from_args();
     let outside = Outside::default();
     let mut registry = Registry::with_builtins_and(&outside);
-    if let Some(own) = own_program() {
+    if let Some(own) = process::own_program() {
         registry.add(Commands::new(outside.clone()).with_helper(own));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
@@ -27,13 +27,5 @@ fn main() -> ExitCode {
             eprintln!("error: the asynchronous runtime does not start: {error}");
             ExitCode::FAILURE
         }
-    }
-}
-
-/// This program, to set up commands: by the kernel's own name for it, which survives that its file is replaced.
-fn own_program() -> Option<std::path::PathBuf> {
-    match cfg!(target_os = "linux") {
-        true => Some("/proc/self/exe".into()),
-        false => std::env::current_exe().ok(),
     }
 }

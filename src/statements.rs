@@ -47,6 +47,7 @@ statements! {
     DELETE_JOB = "delete_job";
     DEPLOYED = "deployed";
     DISARM = "disarm";
+    DISCARD_SESSION = "discard_session";
     DUE_UNTIL = "due_until";
     EDIT_JOB = "edit_job";
     FAN_OUT_DONE = "fan_out_done";
@@ -114,6 +115,7 @@ statements! {
     PURGE_INDEX = "purge_index";
     PURGE_IS_DETACHED = "purge_is_detached";
     PURGE_KEY = "purge_key";
+    PURGE_MOMENT = "purge_moment";
     PURGE_NAMES = "purge_names";
     PURGE_PARTITIONS = "purge_partitions";
     PURGE_PLAN_CACHED = "purge_plan_cached";
@@ -130,12 +132,15 @@ statements! {
     PURGE_SIZE = "purge_size";
     PURGE_TARGET = "purge_target";
     PURGE_TARGETS = "purge_targets";
+    PURGE_TEXT_FORMS = "purge_text_forms";
     PURGE_TRIGGERS = "purge_triggers";
     PURGE_TURN = "purge_turn";
+    PURGE_UNSETTLED = "purge_unsettled";
     PURGE_VACUUM_COST = "purge_vacuum_cost";
     PURGE_WAL = "purge_wal";
     RAISE_ALARMS = "raise_alarms";
     READ_DEFINITIONS = "read_definitions";
+    REFERENCES_AUDIT = "references_audit";
     REFERENCES_TARGET = "references_target";
     REJECT = "reject";
     RELATION_COLUMNS = "relation_columns";
@@ -148,6 +153,8 @@ statements! {
     RESET_TARGET = "reset_target";
     RESOURCES = "resources";
     RESTORE_FOREIGN_KEYS = "restore_foreign_keys";
+    RESTORE_KNOWS = "restore_knows";
+    RESTORE_RECEIPTS = "restore_receipts";
     RESTORE_SEQUENCES = "restore_sequences";
     RESTORE_TARGETS = "restore_targets";
     RESUME = "resume";
@@ -159,6 +166,7 @@ statements! {
     SCAN = "scan";
     SEARCH_PATH = "search_path";
     SERVER = "server";
+    SESSION_LEFTOVERS = "session_leftovers";
     SKIP = "skip";
     SPLIT = "split";
     SQL_DISCARD = "sql_discard";

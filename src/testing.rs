@@ -141,7 +141,7 @@ impl Occurrence {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let job = self.due_job(&control, &shared).await?;
-            match execute::attempt(&shared, job).await {
+            match execute::attempt(&shared, job, None).await.attempt {
                 execute::Attempt::Ran { .. } => return self.last_run().await,
                 execute::Attempt::Failed(error) => return Err(error),
                 // The lock of a session that was closed a moment ago is still there.

@@ -30,13 +30,16 @@ SELECT fxa_uid, fxa_kid, collection_id, batch_id, 'item-' || n, NULL, '\x00', NU
   FROM batches, generate_series(1, 3) AS n;
 
 INSERT INTO services (service, pattern) VALUES ('sync-1.5', '{node}/1.5/{uid}');
+\set nodes `echo "${NODES:-https://node%.example.com}"`
 INSERT INTO nodes (service, node, available, current_load, capacity, downed, backoff)
-VALUES (1, 'https://node1.example.com', 100, 3, 200, 0, 0), (1, 'https://node2.example.com', 0, 2, 200, 1, 0);
+VALUES (1, replace(:'nodes', '%', '1'), 100, 3, 200, 0, 0), (1, replace(:'nodes', '%', '2'), 0, 2, 200, 1, 0);
 
--- Records that were replaced: long ago, within the grace of a day, and never.
+-- Records that were replaced: long ago, within the grace of a day, and never; on node 2, which is down; on one that is gone.
 INSERT INTO users (service, email, generation, client_state, created_at, replaced_at, nodeid, keys_changed_at)
-SELECT 1, email, 1, 'aaaa', created_at, created_at + replaced, nodeid, created_at
-  FROM (VALUES ('a@example.com', 40, 20, 1), ('a@example.com', 20, NULL, 1), ('b@example.com', 9, 7, 2), ('b@example.com', 2, NULL, 1),
-               ('c@example.com', 3, 3, 1), ('c@example.com', 1, NULL, 1), ('d@example.com', 1, NULL, 1)) AS r (email, days, lived, nodeid),
+SELECT 1, email, 1, 'aaaa', created_at, created_at + replaced, nodeid, keys
+  FROM (VALUES ('a@example.com', 40, 20, 1, NULL), ('a@example.com', 20, NULL, 1, 2), ('b@example.com', 9, 7, 2, 1),
+               ('b@example.com', 2, NULL, 1, 2), ('c@example.com', 3, 3, 1, 1), ('c@example.com', 1, NULL, 1, 2),
+               ('d@example.com', 1, NULL, 1, 1), ('e@example.com', 30, 12, 3, 1), ('e@example.com', 18, NULL, 1, 2),
+               ('f@example.com', 12, 8, 2, 1), ('f@example.com', 4, NULL, 1, 1)) AS r (email, days, lived, nodeid, keys),
        LATERAL (SELECT ((extract(epoch FROM now()) - days * 86400) * 1000)::bigint AS created_at,
                        lived * 86400000::bigint - 3600000 AS replaced) AS at;

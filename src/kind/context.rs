@@ -169,6 +169,16 @@ impl RunContext {
         format!("sexton/{}/{}/{}/{step}", claim.install_id, claim.job_id, claim.occurrence.as_microsecond())
     }
 
+    /// The revision of the job's definition that the run has.
+    pub fn revision(&self) -> i64 {
+        self.held.claim().revision
+    }
+
+    /// How many batches this run, or the part of it that a worker has, has committed: the number of the next one.
+    pub fn batches(&self) -> u64 {
+        self.held.seq().unsigned_abs()
+    }
+
     /// The job's id: never used for another one.
     pub fn job_id(&self) -> i64 {
         self.held.claim().job_id

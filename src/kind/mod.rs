@@ -19,6 +19,7 @@ pub mod inputs;
 pub mod interval;
 pub mod pace;
 pub mod sql;
+pub mod target;
 pub mod trampoline;
 pub mod vacuum;
 

@@ -19,6 +19,8 @@ pub mod webhooks;
 pub mod storage;
 #[cfg(feature = "backup")]
 pub mod backup;
+#[cfg(feature = "backup")]
+pub mod archive;
 
 use std::{collections::BTreeMap, sync::Arc};
 

@@ -1,4 +1,4 @@
-//! Storages by name: a folder, or a bucket that speaks S3.
+//! Storages by name: a folder, or a bucket that speaks S3, and the keys that its objects are encrypted with.
 //!
 //! Only the data; the client is the feature `backup`'s. What is easy to get wrong: keys are names of secrets, never the
 //! keys themselves.
@@ -7,11 +7,29 @@ use std::path::PathBuf;
 
 /// A storage of the local file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Storage {
+pub struct Storage {
+    /// Where it is.
+    pub place: Place,
+    /// The name of the secret that objects are encrypted with; `None`: they are not.
+    pub encrypt_with: Option<String>,
+    /// The names of the secrets that objects were encrypted with before.
+    pub decrypt_with: Vec<String>,
+}
+
+/// Where a storage is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
     /// A folder of this machine, by its absolute path.
     Folder(PathBuf),
     /// A bucket.
     Bucket(Bucket),
+}
+
+impl Storage {
+    /// A storage that encrypts nothing.
+    pub fn at(place: Place) -> Self {
+        Storage { place, encrypt_with: None, decrypt_with: Vec::new() }
+    }
 }
 
 /// A bucket that speaks S3.

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde_json::Value;
+use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{
@@ -32,9 +33,27 @@ pub(crate) struct Candidate {
     pub(crate) lock_id: i32,
     pub(crate) version: i64,
     pub(crate) revision: i64,
+    /// Of a one-off: the job that it is a run of.
+    pub(crate) parent_id: Option<i64>,
     pub(crate) search_path: Option<String>,
     pub(crate) target_name: Option<String>,
     pub(crate) target_oid: Option<u32>,
+}
+
+impl Candidate {
+    /// One-offs with the same are runs of one definition, which may follow one another on a session. None for a job of
+    /// its own: it has its sessions to itself.
+    pub(crate) fn definition(&self) -> Option<(i64, i64)> {
+        self.parent_id.map(|parent| (parent, self.revision))
+    }
+
+    /// The `application_name` of its session, which for a one-off tells the job.
+    fn session_name(&self, replica_id: Uuid) -> String {
+        let replica = replica_id.simple().to_string();
+        let job = self.job_name.rsplit_once('~').filter(|_| self.parent_id.is_some());
+        // The tail of a v7 uuid is its random part; its head is the time, alike in replicas that start together.
+        format!("sexton/{}/{}", &replica[replica.len() - 8..], job.map_or(&*self.job_name, |(job, _)| job))
+    }
 }
 
 /// Who tries.
@@ -63,6 +82,8 @@ pub(crate) struct Claim {
     pub(crate) job_id: i64,
     pub(crate) job_name: String,
     pub(crate) version: i64,
+    /// Of the job's definition; the claim is lost where the candidate's is out of date.
+    pub(crate) revision: i64,
     pub(crate) run_id: Uuid,
     pub(crate) epoch: i64,
     pub(crate) occurrence: Timestamp,
@@ -105,11 +126,11 @@ pub(crate) enum Claimed {
     Won(Box<Held>),
     /// An orphaned run was put in order; nothing started, for this reason.
     Settled(String),
-    /// Somebody else has it, or it is not to be had now, for this reason.
-    Lost(String),
+    /// Somebody else has it, or it is not to be had now, for this reason. The session, if it was that of a one-off.
+    Lost(String, Option<RunSession>),
 }
 
-/// Tries for a job, on a session of its own.
+/// Tries for a job, on a session of its own: the one that is given, if that serves, or a new one.
 ///
 /// # Errors
 /// If the database cannot be reached, or what stands in between breaks sessions. Nothing is claimed then: a claim
@@ -123,44 +144,47 @@ pub(crate) async fn claim(
     claimant: &Claimant,
     rules: Rules,
     mut settings: Settings,
+    session: Option<RunSession>,
 ) -> Result<Claimed> {
     settings.search_path.clone_from(&candidate.search_path);
-    let replica = claimant.replica_id.simple().to_string();
-    // The tail of a v7 uuid is its random part; its head is the time, alike in replicas that start together.
-    let name = format!("sexton/{}/{}", &replica[replica.len() - 8..], candidate.job_name);
-    let mut session = RunSession::open(connector, &name, &settings).await?;
+    let name = candidate.session_name(claimant.replica_id);
+    let session = match session.filter(|session| session.serves(&settings)) {
+        Some(session) => session,
+        None => RunSession::open(connector, &name, &settings).await?,
+    };
     if !session.try_lock(claimant.lock_class, candidate.lock_id).await? {
-        return Ok(Claimed::Lost("its lock is held".to_owned()));
+        return Ok(lost("its lock is held", candidate, session).await);
     }
     failpoint!("claim.locked");
     let run_id = Uuid::now_v7();
     let row = session
-        .one(
+        .client()
+        .query_typed_one(
             statements::CLAIM,
             &[
-                &candidate.job_id,
-                &candidate.version,
-                &candidate.revision,
-                &run_id,
-                &claimant.replica_id,
-                &claimant.holder,
-                &claimant.program,
-                &rules.destructive,
-                &rules.outside,
+                (&candidate.job_id, Type::INT8),
+                (&candidate.version, Type::INT8),
+                (&candidate.revision, Type::INT8),
+                (&run_id, Type::UUID),
+                (&claimant.replica_id, Type::UUID),
+                (&claimant.holder, Type::TEXT),
+                (&claimant.program, Type::TEXT),
+                (&rules.destructive, Type::BOOL),
+                (&rules.outside, Type::BOOL),
             ],
         )
         .await;
     let row = match row {
         Err(error) if contention(&error).is_some() => {
-            return Ok(Claimed::Lost("its row is locked".to_owned()));
+            return Ok(lost("its row is locked", candidate, session).await);
         }
         answer => answer?,
     };
-    let reason = || row.get::<_, Option<String>>("reason").unwrap_or_default();
+    let reason = row.get::<_, Option<&str>>("reason").unwrap_or_default();
     match row.get::<_, &str>("result") {
         "won" => {}
-        "settled" => return Ok(Claimed::Settled(reason())),
-        _ => return Ok(Claimed::Lost(reason())),
+        "settled" => return Ok(Claimed::Settled(reason.to_owned())),
+        _ => return Ok(lost(reason, candidate, session).await),
     }
     failpoint!("claim.won");
     let terms = Terms { name, settings, lock_class: claimant.lock_class, lock_id: row.get("worker_lock_id") };
@@ -168,6 +192,7 @@ pub(crate) async fn claim(
         job_id: candidate.job_id,
         job_name: candidate.job_name.clone(),
         version: row.get("version"),
+        revision: candidate.revision,
         run_id,
         epoch: row.get("epoch"),
         occurrence: row.get("occurrence"),
@@ -187,6 +212,15 @@ pub(crate) async fn claim(
     let parts = inherited(row.get("parts"));
     let resources = Wanted::list(&row.get("resources"));
     Ok(Claimed::Won(Box::new(Held::new(claim, session, parts, resources))))
+}
+
+/// A try that came to nothing, and gives up what it took.
+async fn lost(reason: &str, candidate: &Candidate, session: RunSession) -> Claimed {
+    let session = match candidate.definition() {
+        Some(_) => session.renewed().await,
+        None => None,
+    };
+    Claimed::Lost(reason.to_owned(), session)
 }
 
 /// The cursors of the parts, which the database gives as `{"0": …, "1": …}`.

@@ -93,6 +93,11 @@ impl Held {
         !self.resources.is_empty()
     }
 
+    /// How many batches of its part it committed.
+    pub(crate) fn seq(&self) -> i64 {
+        self.seq
+    }
+
     pub(crate) fn claim(&self) -> &Claim {
         &self.claim
     }

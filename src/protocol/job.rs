@@ -84,7 +84,8 @@ pub(crate) struct Job {
     pub(crate) last_scheduled_at: Option<Timestamp>,
     pub(crate) occurrence: Option<Timestamp>,
     pub(crate) origin: Option<Origin>,
-    pub(crate) attempt: i32,
+    /// Whether a run began the occurrence, be it over or taken back.
+    pub(crate) begun: bool,
     pub(crate) priority: i32,
     /// Of one-offs: how many of those with the same origin run or go before. Jobs of their own: 0.
     pub(crate) turn: i64,
@@ -114,6 +115,7 @@ impl Job {
                 lock_id: row.get("lock_id"),
                 version: row.get("version"),
                 revision: row.get("revision"),
+                parent_id: row.get("parent_id"),
                 search_path: row.get("search_path"),
                 target_name: row.get("target_name"),
                 target_oid: row.get("target_oid"),
@@ -133,7 +135,7 @@ impl Job {
             last_scheduled_at: row.get("last_scheduled_at"),
             occurrence: row.get("occurrence"),
             origin: row.get::<_, Option<&str>>("origin").map(Origin::parse),
-            attempt: row.get("attempt"),
+            begun: row.get("begun"),
             priority: row.get("priority"),
             turn: row.get("turn"),
             run_options: row.get("run_options"),

@@ -1,9 +1,10 @@
 //! A run session: the database session that holds a job's advisory lock and does the run's work.
 //!
-//! It is opened for one run and closed after it, never pooled, never shared, never opened again within a run. What is
-//! easy to get wrong: no single setting makes the server notice a client that is gone; these do so together. With the
-//! defaults of PostgreSQL a lock outlived its client by more than two hours; with these, measured on the prototype,
-//! by 15 s at the most. All of them may be set by any role.
+//! It is opened for one run and closed after it, never pooled, never shared, never opened again within a run; only from
+//! one one-off of a job to the next it may go on, made as clean as a new one. What is easy to get wrong: no single
+//! setting makes the server notice a client that is gone; these do so together. With the defaults of PostgreSQL a lock
+//! outlived its client by more than two hours; with these, measured on the prototype, by 15 s at the most. All of them
+//! may be set by any role.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -36,7 +37,7 @@ impl Default for Lease {
 }
 
 /// Settings of a run session: the lease, and what the job asks for.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// See [`Lease`].
     pub lease: Lease,
@@ -86,6 +87,7 @@ pub(super) enum Transaction {
 
 /// An open run session.
 pub(crate) struct RunSession {
+    settings: Settings,
     client: Arc<Client>,
     canceler: Canceler,
     statements: BTreeMap<String, Statement>,
@@ -103,15 +105,53 @@ impl RunSession {
         let wanted = settings.start_up();
         let given: Vec<(&str, &str)> = wanted.iter().map(|(name, value)| (*name, value.as_str())).collect();
         let Opened { client, messages, canceler } = connector.open(name, &given).await?;
-        let names: Vec<&str> = given.iter().map(|(name, _)| *name).collect();
-        let row = client.query_typed(statements::RUN_SESSION_SETTINGS, &[(&names, Type::TEXT_ARRAY)]).await?;
-        let row = row
-            .first()
-            .ok_or_else(|| Error::new(ErrorKind::Unsuitable, "the session does not tell its settings"))?;
-        verify(&wanted, row)?;
+        let settings = settings.clone();
         let client = Arc::new(client);
         let (statements, state) = (BTreeMap::new(), Transaction::None);
-        Ok(RunSession { client, canceler, statements, state, messages })
+        let session = RunSession { settings, client, canceler, statements, state, messages };
+        session.verify(&wanted).await?;
+        Ok(session)
+    }
+
+    /// Reads back what is in force.
+    async fn verify(&self, wanted: &[(&str, String)]) -> Result<()> {
+        let names: Vec<&str> = wanted.iter().map(|(name, _)| *name).collect();
+        let names: [(&(dyn ToSql + Sync), Type); 1] = [(&names, Type::TEXT_ARRAY)];
+        compare(wanted, &self.client.query_typed_one(statements::RUN_SESSION_SETTINGS, &names).await?)
+    }
+
+    /// Makes the session as clean as one that was just opened, and free of locks; `None` if that is in doubt, and it is
+    /// closed. What not even DISCARD ALL takes back is for one and the same definition alone to see: libraries that were
+    /// loaded, with what they keep (connections of `dblink`, globals of PL/Perl), and that a custom setting that was set
+    /// once reads as empty and no longer as NULL.
+    ///
+    /// # Cancel safety
+    /// Dropping the future closes the session.
+    pub(crate) async fn renewed(mut self) -> Option<Self> {
+        if self.state != Transaction::None {
+            return None;
+        }
+        self.statements.clear();
+        self.client.clear_type_cache();
+        let wanted = self.settings.start_up();
+        // One flight; the server answers in this order.
+        let (left, discarded, verified) = futures_util::join!(
+            self.client.query_typed_one(statements::SESSION_LEFTOVERS, &[]),
+            self.client.query_typed(statements::DISCARD_SESSION, &[]),
+            self.verify(&wanted),
+        );
+        let nothing_left = left.is_ok_and(|row| !row.get::<_, bool>(0));
+        if !nothing_left || discarded.is_err() || verified.is_err() {
+            tracing::debug!(nothing_left, discarded = discarded.is_ok(), "session.not_renewed");
+            return None;
+        }
+        while self.messages.try_recv().is_ok() {}
+        Some(self)
+    }
+
+    /// Whether it was opened with these settings, and is open.
+    pub(crate) fn serves(&self, settings: &Settings) -> bool {
+        self.settings == *settings && !self.client.is_closed()
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -217,13 +257,14 @@ impl RunSession {
     }
 
     /// Tries to take an advisory lock; never waits.
-    pub(crate) async fn try_lock(&mut self, class: i32, id: i32) -> Result<bool> {
-        Ok(self.one(statements::TRY_LOCK, &[&class, &id]).await?.get(0))
+    pub(crate) async fn try_lock(&self, class: i32, id: i32) -> Result<bool> {
+        let key: [(&(dyn ToSql + Sync), Type); 2] = [(&class, Type::INT4), (&id, Type::INT4)];
+        Ok(self.client.query_typed_one(statements::TRY_LOCK, &key).await?.get(0))
     }
 }
 
 /// Compares what is in force with what was asked for. On a Unix socket the TCP settings read as 0, rightly.
-fn verify(wanted: &[(&str, String)], row: &Row) -> Result<()> {
+fn compare(wanted: &[(&str, String)], row: &Row) -> Result<()> {
     let by_tcp: bool = row.get(0);
     let serde_json::Value::Object(in_force) = row.get(1) else {
         return Err(Error::new(ErrorKind::Unsuitable, "the session does not tell its settings"));

@@ -1,5 +1,7 @@
 //! A batch of several statements in one transaction, which ends with the fence.
 
+use bytes::Bytes;
+use futures_util::{Stream, TryStreamExt};
 use serde::Serialize;
 use tokio_postgres::{Row, types::ToSql};
 
@@ -44,6 +46,22 @@ impl FencedTransaction<'_> {
         };
         let rows = rows.await;
         self.held.told(rows)
+    }
+
+    /// Begins a `COPY … TO STDOUT`. The server waits where the stream is not read.
+    ///
+    /// # Errors
+    /// As [`FencedTransaction::execute`].
+    ///
+    /// # Cancel safety
+    /// As [`FencedTransaction::execute`]; of a stream that is dropped, the server sends the rest to nobody first.
+    pub async fn copy_out(
+        &mut self,
+        sql: &str,
+    ) -> Result<impl Stream<Item = Result<Bytes, Stop>> + Send + use<>, Stop> {
+        let statement = self.held.session.prepare(sql, &[]).await?;
+        let stream = self.held.session.client().copy_out(&statement).await?;
+        Ok(stream.map_err(Stop::from))
     }
 
     /// Takes it back now, locks included. A transaction that is merely dropped keeps its locks until the run does

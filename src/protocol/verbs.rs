@@ -60,7 +60,7 @@ verbs! {
     NOTICES = "notices", "List the notices and whether they arrived; test a channel, or switch it on";
     LOCKS = "locks", "List the resources: who holds which, who waits, since when";
     EXEC = "exec", "Run a command while it holds resources";
-    RESTORE = "restore", "List, verify and restore backups";
+    RESTORE = "restore", "List, verify and restore backups and archives";
     KINDS = "kinds", "List the kinds of work, or explain one";
     DOCTOR = "doctor", "Check everything that Sexton depends on";
     COMPLETIONS = "completions", "Print completions for a shell";

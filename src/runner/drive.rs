@@ -15,14 +15,16 @@ use tokio::{task::JoinSet, time::Instant};
 use super::{
     Shared,
     deliver::Deliveries,
-    execute::{Attempt, attempt},
+    execute::{Attempt, Tried, attempt},
     plan::{Circumstances, Decision, plan},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
     protocol::{
+        claim::Candidate,
         control::{Control, Incarnation},
         job::Job,
+        session::RunSession,
     },
 };
 
@@ -42,7 +44,7 @@ const RECONNECT: (Duration, Duration) = (Duration::from_millis(50), Duration::fr
 const ALARMS_EVERY: Duration = Duration::from_secs(10);
 
 /// A task that tried for one job.
-type Done = (i64, Attempt);
+type Done = (Candidate, Tried);
 
 /// The replica's state besides what it shares with its runs.
 struct Driver {
@@ -50,6 +52,8 @@ struct Driver {
     runs: JoinSet<Done>,
     busy: HashSet<i64>,
     queue: VecDeque<Job>,
+    /// Sessions that one-offs left, for others of the same definition, until the slots are filled.
+    kept: Vec<((i64, i64), RunSession)>,
     deliveries: Deliveries,
     /// When alarms were looked for last.
     alarms: Option<Instant>,
@@ -75,6 +79,7 @@ pub(super) async fn drive(shared: Shared) -> Result<()> {
         runs: JoinSet::new(),
         busy: HashSet::new(),
         queue: VecDeque::new(),
+        kept: Vec::new(),
         rng: fastrand::Rng::new(),
     };
     driver.shared.installation = Some(control.installation());
@@ -185,14 +190,18 @@ impl Driver {
         }
     }
 
-    /// Starts tries for queued jobs while slots are free.
+    /// Starts tries for queued jobs while slots are free. Sessions for which there is nothing to do then are closed: a
+    /// replica that is idle has one.
     fn fill_slots(&mut self) {
         while self.runs.len() < usize::from(self.shared.registration.slots) {
-            let Some(job) = self.queue.pop_front() else { return };
-            let (id, shared) = (job.candidate.job_id, self.shared.clone());
-            self.busy.insert(id);
-            self.runs.spawn(async move { (id, attempt(&shared, job).await) });
+            let Some(job) = self.queue.pop_front() else { break };
+            let (candidate, shared) = (job.candidate.clone(), self.shared.clone());
+            let fits = |(definition, _): &(_, _)| candidate.definition() == Some(*definition);
+            let session = self.kept.iter().position(fits).map(|at| self.kept.swap_remove(at).1);
+            self.busy.insert(candidate.job_id);
+            self.runs.spawn(async move { (candidate, attempt(&shared, job, session).await) });
         }
+        self.kept.clear();
     }
 
     /// Waits for what may change the plan: a run that ended, a hint, the time. `Some` ends the loop.
@@ -206,7 +215,11 @@ impl Driver {
                 () = names.differ_from(&self.shared.registration.knows) => return None,
                 Some(done) = self.runs.join_next() => {
                     if self.note_done(done) == Look::Again {
-                        return None;
+                        // What was seen a moment ago will do; a look costs more than many a run.
+                        if self.queue.is_empty() || looked.elapsed() >= SCAN_INTERVAL_MIN {
+                            return None;
+                        }
+                        until = until.min(looked + SCAN_INTERVAL_MIN);
                     }
                     self.fill_slots();
                 }
@@ -222,11 +235,12 @@ impl Driver {
 
     fn note_done(&mut self, done: std::result::Result<Done, tokio::task::JoinError>) -> Look {
         match done {
-            Ok((id, attempt)) => {
-                self.busy.remove(&id);
+            Ok((candidate, Tried { attempt, session })) => {
+                self.busy.remove(&candidate.job_id);
+                self.kept.extend(candidate.definition().zip(session));
                 match attempt {
                     Attempt::Ran { outcome } => {
-                        tracing::trace!(job_id = id, ?outcome, "slot.freed");
+                        tracing::trace!(job_id = candidate.job_id, ?outcome, "slot.freed");
                         Look::Again
                     }
                     Attempt::Lost => Look::Later,
@@ -267,6 +281,7 @@ impl Driver {
             while let Some(done) = self.runs.try_join_next() {
                 self.note_done(done);
             }
+            self.kept.clear();
         }
     }
 
@@ -279,7 +294,10 @@ impl Driver {
         loop {
             tokio::select! {
                 done = self.runs.join_next() => match done {
-                    Some(done) => { self.note_done(done); }
+                    Some(done) => {
+                        self.note_done(done);
+                        self.kept.clear();
+                    }
                     None => return,
                 },
                 () = tokio::time::sleep_until(deadline), if !shutdown.at_once.is_cancelled() => {

@@ -44,32 +44,46 @@ pub(crate) enum Attempt {
     Failed(Error),
 }
 
-/// Tries for a job, and runs it if it is won.
-///
-/// # Cancel safety
-/// Dropping the future abandons the run: its session closes, and another replica recovers it.
-pub(crate) async fn attempt(shared: &Shared, job: Job) -> Attempt {
-    let Some(kind) = shared.registry.get(&job.kind).cloned() else { return Attempt::Lost };
-    let nature = kind.describe().nature;
-    let rules = Rules { destructive: nature == Nature::Destructive, outside: nature == Nature::Outside };
-    let settings = Settings { lease: shared.lease, search_path: None };
-    let claimed = claim(&shared.connector, &job.candidate, &shared.claimant(), rules, settings).await;
-    let name = &job.candidate.job_name;
-    match claimed {
-        Ok(Claimed::Won(held)) => Attempt::Ran { outcome: run(shared, &job, *held, &kind).await },
-        Ok(Claimed::Settled(reason)) => {
-            tracing::info!(job = name, reason, "claim.settled");
-            Attempt::Ran { outcome: None }
-        }
-        Ok(Claimed::Lost(reason)) => {
-            tracing::trace!(job = name, reason, "claim.lost");
-            Attempt::Lost
-        }
-        Err(error) => Attempt::Failed(error),
+/// A try that is over.
+pub(crate) struct Tried {
+    pub(crate) attempt: Attempt,
+    /// Its session, as clean as a new one, for the next one-off of the same definition.
+    pub(crate) session: Option<RunSession>,
+}
+
+impl From<Attempt> for Tried {
+    fn from(attempt: Attempt) -> Self {
+        Tried { attempt, session: None }
     }
 }
 
-async fn run(shared: &Shared, job: &Job, held: Held, kind: &Registered) -> Option<Outcome> {
+/// Tries for a job, and runs it if it is won. A `session` is one that was left by a one-off of the same definition.
+///
+/// # Cancel safety
+/// Dropping the future abandons the run: its session closes, and another replica recovers it.
+pub(crate) async fn attempt(shared: &Shared, job: Job, session: Option<RunSession>) -> Tried {
+    let Some(kind) = shared.registry.get(&job.kind).cloned() else { return Attempt::Lost.into() };
+    let nature = kind.describe().nature;
+    let rules = Rules { destructive: nature == Nature::Destructive, outside: nature == Nature::Outside };
+    let settings = Settings { lease: shared.lease, search_path: None };
+    let claimed =
+        claim(&shared.connector, &job.candidate, &shared.claimant(), rules, settings, session).await;
+    let name = &job.candidate.job_name;
+    match claimed {
+        Ok(Claimed::Won(held)) => run(shared, &job, *held, &kind).await,
+        Ok(Claimed::Settled(reason)) => {
+            tracing::info!(job = name, reason, "claim.settled");
+            Attempt::Ran { outcome: None }.into()
+        }
+        Ok(Claimed::Lost(reason, session)) => {
+            tracing::trace!(job = name, reason, "claim.lost");
+            Tried { attempt: Attempt::Lost, session }
+        }
+        Err(error) => Attempt::Failed(error).into(),
+    }
+}
+
+async fn run(shared: &Shared, job: &Job, held: Held, kind: &Registered) -> Tried {
     let info = RunInfo::new(held.claim(), job);
     tracing::info!(job = info.job, run = %info.run_id, version = info.version, attempt = info.attempt,
         mode = info.mode.as_str(), "claim.won");
@@ -89,9 +103,10 @@ async fn run(shared: &Shared, job: &Job, held: Held, kind: &Registered) -> Optio
     let Some(settlement) = settlement else {
         abandon(context.held).await;
         shared.tell(&RunEvent::Lost(&info));
-        return None;
+        return Attempt::Ran { outcome: None }.into();
     };
-    match end(shared, job, context.held, &settlement, come_back).await {
+    let (recorded, session) = end(shared, job, context.held, &settlement, come_back).await;
+    let outcome = match recorded {
         Ok(Recorded::Finished(due_at)) => {
             let (outcome, error) = (settlement.outcome.as_str(), settlement.error.as_deref());
             tracing::info!(job = info.job, run = %info.run_id, outcome, error, next = due_at.map(tracing::field::display),
@@ -109,7 +124,8 @@ async fn run(shared: &Shared, job: &Job, held: Held, kind: &Registered) -> Optio
             shared.tell(&RunEvent::Lost(&info));
             None
         }
-    }
+    };
+    Tried { attempt: Attempt::Ran { outcome }, session }
 }
 
 fn prepare(shared: &Shared, job: &Job, held: Held) -> (RunContext, Result<(), Stop>) {
@@ -170,14 +186,15 @@ async fn work(
     }
 }
 
-/// Writes the settlement, by the run session if that is fit, else by a new one.
+/// Writes the settlement, by the run session if that is fit, else by a new one. The former may serve once more, if
+/// there is no doubt about it.
 async fn end(
     shared: &Shared,
     job: &Job,
     held: Held,
     settlement: &Settlement,
     come_back: ComeBack,
-) -> Result<Recorded> {
+) -> (Result<Recorded>, Option<RunSession>) {
     let holds = held.holds_resources();
     let (claim, session, state) = held.into_parts();
     let settled = async {
@@ -185,23 +202,35 @@ async fn end(
             let job_id = claim.job_id;
             let recorded = settle(job, session.client(), claim, settlement, come_back).await;
             if holds && recorded.is_ok() {
-                // The session is closed in a moment, and they are free then too; but nobody would be told.
+                // They are free in a moment, with the session's locks; but nobody would be told.
                 let _ = session.client().query_one(statements::GIVE_ALL, &[]).await;
             }
             prune(session.client(), job_id).await;
-            return recorded;
+            let spotless = settlement.outcome == Outcome::Succeeded
+                && matches!(recorded, Ok(Recorded::Finished(_)))
+                && job.candidate.definition().is_some();
+            return (recorded, if spotless { session.renewed().await } else { None });
         }
         give_up(session).await;
-        let name = format!("sexton/settle/{}", claim.job_name);
-        let fresh = shared.connector.open(&name, &[]).await?;
-        let job_id = claim.job_id;
-        let recorded = settle(job, &fresh.client, claim, settlement, come_back).await;
-        prune(&fresh.client, job_id).await;
-        recorded
+        (settle_anew(shared, job, claim, settlement, come_back).await, None)
     };
-    tokio::time::timeout(SETTLE_TIMEOUT, settled)
-        .await
-        .unwrap_or_else(|_| Err(Error::new(ErrorKind::Unreachable, "the database did not answer in time")))
+    let silence = || Error::new(ErrorKind::Unreachable, "the database did not answer in time");
+    tokio::time::timeout(SETTLE_TIMEOUT, settled).await.unwrap_or_else(|_| (Err(silence()), None))
+}
+
+/// By another session than the run's own.
+async fn settle_anew(
+    shared: &Shared,
+    job: &Job,
+    claim: Claim,
+    settlement: &Settlement,
+    come_back: ComeBack,
+) -> Result<Recorded> {
+    let fresh = shared.connector.open(&format!("sexton/settle/{}", claim.job_name), &[]).await?;
+    let job_id = claim.job_id;
+    let recorded = settle(job, &fresh.client, claim, settlement, come_back).await;
+    prune(&fresh.client, job_id).await;
+    recorded
 }
 
 /// Leaves a run that is no longer ours, without waiting for what the server may still be doing for it.

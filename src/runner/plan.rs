@@ -159,7 +159,7 @@ fn decide(mut job: Job, now: Timestamp, circumstances: &Circumstances<'_>) -> De
 }
 
 fn too_late(job: &Job, now: Timestamp, install_id: Uuid) -> Option<PlannedNext> {
-    let regular = job.planned && job.origin == Some(Origin::Schedule) && job.attempt == 0;
+    let regular = job.planned && job.origin == Some(Origin::Schedule) && !job.begun;
     let occurrence = job.occurrence.filter(|_| regular)?;
     let seed = Seed::new(install_id, &job.candidate.job_name);
     let (schedule, missed) = job.schedule.read(&seed).ok()?;

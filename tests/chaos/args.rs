@@ -16,13 +16,18 @@ pub struct Args {
     pub cases: u32,
     /// Only entries whose number or name has this in it.
     pub only: Option<String>,
+    /// Also what takes long or a server's programs of one's own: F31 and F32.
+    pub long: bool,
+    /// How long F32 goes on.
+    pub hours: f64,
     /// Where the report goes.
     pub report: Option<PathBuf>,
     /// As it was typed, for the report.
     pub command: String,
 }
 
-pub const USAGE: &str = "usage: chaos [--attempts N] [--seeds N] [--seed N] [--trials N] [--cases N] [--report FILE] [--only TEXT | TEXT]
+pub const USAGE: &str = "usage: chaos [--attempts N] [--seeds N] [--seed N] [--trials N] [--cases N] [--long] [--hours N] [--report FILE]
+             [--only TEXT | TEXT]
        without arguments: the short version, for CI";
 
 impl Args {
@@ -35,6 +40,8 @@ impl Args {
             trials: 6,
             cases: 2_000,
             only: None,
+            long: false,
+            hours: 24.0,
             report: None,
             command: String::new(),
         };
@@ -53,6 +60,8 @@ impl Args {
                 "--seed" => args.seed = number(&argument, &value()?)?,
                 "--trials" => args.trials = number(&argument, &value()?)?,
                 "--cases" => args.cases = number(&argument, &value()?)?,
+                "--long" => args.long = true,
+                "--hours" => args.hours = number(&argument, &value()?)?,
                 "--report" => args.report = Some(value()?.into()),
                 "--only" => args.only = Some(value()?),
                 // What `cargo test` passes on to every test binary.
@@ -62,11 +71,19 @@ impl Args {
                 other => return Err(format!("{other} is not known\n{USAGE}")),
             }
         }
+        if !(0.001..=10_000.0).contains(&args.hours) {
+            return Err(format!("--hours is a number of hours\n{USAGE}"));
+        }
         if args.seeds == 0 || args.attempts < 1 || args.trials == 0 {
             return Err(format!("--attempts, --seeds and --trials are 1 or more\n{USAGE}"));
         }
         args.command = typed.join(" ");
         Ok(args)
+    }
+
+    /// Whether an entry that takes long is wanted: all of them, or just this one.
+    pub fn is_asked_for(&self, number: &str) -> bool {
+        self.only.as_ref().map_or(self.long, |only| only == number)
     }
 
     /// Whether an entry is wanted.

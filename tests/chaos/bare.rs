@@ -19,7 +19,7 @@ use sexton::edge::cluster::Cluster;
 use tokio_postgres::Config;
 
 use crate::{
-    process::{Keeper, Process},
+    process::{Keeper, Process, output},
     world::{Result, World, open},
 };
 
@@ -50,7 +50,7 @@ impl Bare {
         let mut command = bare.command("pg_basebackup");
         command.args(["--checkpoint=fast", "--wal-method=stream", "--no-sync", "--pgdata"]).arg(bare.data());
         command.args(["--dbname", &source]);
-        let output = tokio::task::spawn_blocking(move || command.output()).await??;
+        let output = output(command).await?;
         if !output.status.success() {
             return Err(format!("pg_basebackup: {}", String::from_utf8_lossy(&output.stderr)).into());
         }

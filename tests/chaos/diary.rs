@@ -1,4 +1,5 @@
-//! What a replica itself knows, one JSON object a line: the second history, besides the database's.
+//! What a replica itself knows, one JSON object a line: the second history, besides the database's. That is the diary of a
+//! replica of the suite's own, and the log of any.
 //!
 //! A line is written in one piece and handed to the kernel before anything else happens, so that a replica that is
 //! killed leaves whole lines behind, but perhaps the last.
@@ -53,20 +54,44 @@ impl Diary {
     }
 }
 
-/// Adds what the diaries in a folder say.
+/// A line of a replica's log, as far as it is about a run.
+#[derive(Deserialize)]
+struct Logged {
+    message: String,
+    run: Uuid,
+    outcome: Option<String>,
+}
+
+/// Adds what the diaries and the logs in a folder say.
 pub fn read_into(history: &mut History, folder: &Path) -> std::io::Result<()> {
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.extension().is_none_or(|extension| extension != "jsonl") {
-            continue;
-        }
-        for line in std::fs::read_to_string(path)?.lines() {
-            match serde_json::from_str(line) {
-                Ok(Read::Token { job, token, run }) => history.tokens.push((job, token, run)),
-                Ok(Read::Committed { run, step }) => history.acknowledged.push((run, step)),
-                Err(_) => {}
-            }
+        let kind = path.extension().and_then(|extension| extension.to_str());
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        match kind {
+            Some("jsonl") => read_diary(history, &std::fs::read_to_string(path)?),
+            Some("log") => read_log(history, &name, &String::from_utf8_lossy(&std::fs::read(path)?)),
+            _ => {}
         }
     }
     Ok(())
+}
+
+fn read_diary(history: &mut History, text: &str) {
+    for line in text.lines() {
+        match serde_json::from_str(line) {
+            Ok(Read::Token { job, token, run }) => history.tokens.push((job, token, run)),
+            Ok(Read::Committed { run, step }) => history.acknowledged.push((run, step)),
+            Err(_) => {}
+        }
+    }
+}
+
+/// A replica's log is that of all its starts; what panics say is no JSON.
+fn read_log(history: &mut History, replica: &str, text: &str) {
+    for Logged { message, run, outcome } in text.lines().filter_map(|line| serde_json::from_str(line).ok()) {
+        if matches!(message.as_str(), "claim.won" | "run.finished") {
+            history.told.push((replica.to_owned(), run, outcome));
+        }
+    }
 }

@@ -36,6 +36,22 @@ pub enum Manners {
     NoLock,
 }
 
+/// What somebody read of a job before trying for it.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen {
+    pub version: i64,
+    pub revision: i64,
+}
+
+impl Seen {
+    /// As it is now.
+    pub async fn now(world: &World, job: &str) -> Result<Seen> {
+        let rows = world.rows("SELECT version, revision FROM sexton.job WHERE name = $1", &[&job]).await?;
+        let row = rows.first().ok_or("there is no such job")?;
+        Ok(Seen { version: row.get(0), revision: row.get(1) })
+    }
+}
+
 /// The text of a file of `sql/`.
 fn statement(name: &str) -> &'static str {
     statements::ALL.iter().find(|(file, _)| *file == name).map_or("", |(_, text)| text)
@@ -44,29 +60,26 @@ fn statement(name: &str) -> &'static str {
 impl Hand {
     /// Takes a job that is due or orphaned; an error says why it was not to be had.
     pub async fn claim(world: &World, job: &str) -> Result<Hand> {
-        let version = world.get("SELECT version FROM sexton.job WHERE name = $1", &[&job]).await?;
-        Self::claim_at(world, job, version, Manners::Locked, false).await
+        Self::claim_at(world, job, Seen::now(world, job).await?, Manners::Locked, false).await
     }
 
     /// The same for a destructive kind.
     pub async fn claim_destructive(world: &World, job: &str) -> Result<Hand> {
-        let version = world.get("SELECT version FROM sexton.job WHERE name = $1", &[&job]).await?;
-        Self::claim_at(world, job, version, Manners::Locked, true).await
+        Self::claim_at(world, job, Seen::now(world, job).await?, Manners::Locked, true).await
     }
 
-    /// The same with a version that was read at some other time.
+    /// The same by what was read at some other time.
     pub async fn claim_at(
         world: &World,
         job: &str,
-        version: i64,
+        seen: Seen,
         manners: Manners,
         destructive: bool,
     ) -> Result<Hand> {
         let client = world.session().await?;
-        let sql = "SELECT j.id, j.lock_id, m.lock_class, j.revision FROM sexton.job j, sexton.meta m WHERE j.name = $1";
+        let sql = "SELECT j.id, j.lock_id, m.lock_class FROM sexton.job j, sexton.meta m WHERE j.name = $1";
         let row = client.query_one(sql, &[&job]).await?;
         let (id, lock, class): (i64, i32, i32) = (row.get(0), row.get(1), row.get(2));
-        let revision: i64 = row.get(3);
         let try_lock = match manners {
             Manners::Locked => statement("try_lock").to_owned(),
             Manners::SharedLock => {
@@ -81,10 +94,22 @@ impl Hand {
         let row = client
             .query_one(
                 statement("claim"),
-                &[&id, &version, &revision, &run, &Uuid::nil(), &"by hand", &"chaos", &destructive, &false],
+                &[
+                    &id,
+                    &seen.version,
+                    &seen.revision,
+                    &run,
+                    &Uuid::nil(),
+                    &"by hand",
+                    &"chaos",
+                    &destructive,
+                    &false,
+                ],
             )
             .await?;
         if row.get::<_, &str>("result") != "won" {
+            // A session that is closed keeps its lock for a moment.
+            client.execute("SELECT pg_advisory_unlock_all()", &[]).await?;
             return Err(format!(
                 "{}: {:?}",
                 row.get::<_, &str>("result"),
@@ -136,9 +161,18 @@ impl Hand {
 
     /// The fence alone, for one row, after `seq` batches.
     pub async fn fence(&self, seq: i64, done: i32) -> std::result::Result<(), Error> {
+        self.fence_over(seq, done, 1).await
+    }
+
+    /// The cursor alone, as a dry run moves it.
+    pub async fn checkpoint(&self, seq: i64, done: i32) -> std::result::Result<(), Error> {
+        self.fence_over(seq, done, 0).await
+    }
+
+    async fn fence_over(&self, seq: i64, done: i32, rows: i64) -> std::result::Result<(), Error> {
         let cursor = serde_json::json!({ "done": done });
         let params: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
-            [&self.job, &self.version, &self.run, &0_i32, &seq, &1_i64, &cursor];
+            [&self.job, &self.version, &self.run, &0_i32, &seq, &rows, &cursor];
         self.client.query_one(statement("fence"), &params).await.map(drop)
     }
 
@@ -163,6 +197,16 @@ impl Hand {
             &none,
         ];
         self.client.query_one(statement("finish"), &params).await.map(drop)
+    }
+
+    /// Lets another session work for this run, as one of its workers.
+    pub async fn join(&self, world: &World) -> Result<Client> {
+        let worker = world.session().await?;
+        let row = worker.query_one(statement("join_run"), &[&self.job, &self.version, &self.run]).await?;
+        match row.get::<_, Option<String>>(0) {
+            None => Ok(worker),
+            Some(reason) => Err(reason.into()),
+        }
     }
 
     /// Does what is left of `steps`, and succeeds.

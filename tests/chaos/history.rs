@@ -13,6 +13,8 @@ use crate::world::{Result, World};
 #[derive(Clone, Debug)]
 pub struct Change {
     pub moment: i64,
+    /// When it was made, by the clock of the database.
+    pub at: i64,
     /// When it was committed, by the server's commit timestamp; none where the server does not keep them.
     pub committed: Option<i64>,
     pub deleted: bool,
@@ -26,7 +28,23 @@ pub struct Change {
     pub paused: bool,
     pub cancelled: bool,
     pub scheduled_at: Option<i64>,
+    pub due_at: Option<i64>,
+    pub paused_until: Option<i64>,
+    /// Of a one-off: the job that it belongs to, the job that submitted it (0: a person), its key.
+    pub parent: Option<i64>,
+    pub source: Option<i64>,
+    pub key: Option<String>,
+    pub max_running: i32,
+    /// Its transaction, of a row that was inserted.
+    pub inserted_by: Option<i64>,
     pub taken_from_live: bool,
+}
+
+impl Change {
+    /// Whether it began a run, the job's state before it being this.
+    pub fn begins(&self, before: Option<&Change>) -> bool {
+        self.running && before.is_none_or(|before| before.run != self.run)
+    }
 }
 
 /// One change of a row of `sexton.run_part`: progress that was recorded.
@@ -56,6 +74,8 @@ pub struct Run {
     pub id: Uuid,
     pub job: i64,
     pub name: String,
+    /// Of a one-off: the job that it belongs to.
+    pub parent: Option<i64>,
     pub occurrence: i64,
     pub origin: String,
     pub attempt: i32,
@@ -119,6 +139,8 @@ pub struct Wish {
     pub moment: i64,
     pub job: i64,
     pub verb: String,
+    /// Of what was submitted.
+    pub key: Option<String>,
 }
 
 /// All of it.
@@ -144,6 +166,10 @@ pub struct History {
     /// What receivers outside noted.
     pub calls: Vec<Call>,
     pub excuses: Vec<Excuse>,
+    /// Runs beside which something stood that may not, and what.
+    pub beside: Vec<(Uuid, String)>,
+    /// What replicas say in their logs of runs: replica, run, and the outcome that it came to.
+    pub told: Vec<(String, Uuid, Option<String>)>,
 }
 
 fn micros(at: Option<Timestamp>) -> Option<i64> {
@@ -157,10 +183,12 @@ impl History {
     /// Reads what the recorder wrote. Nothing may be at work any more.
     pub async fn read(world: &World) -> Result<History> {
         let mut history = History::default();
-        let sql = format!("SELECT *, {COMMITTED} FROM chaos.trail ORDER BY moment");
+        let sql =
+            format!("SELECT *, xid::text::bigint AS number, {COMMITTED} FROM chaos.trail ORDER BY moment");
         for row in world.rows(&sql, &[]).await? {
             history.changes.push(Change {
                 moment: row.get("moment"),
+                at: row.get::<_, Timestamp>("at").as_microsecond(),
                 committed: micros(row.get("committed")),
                 deleted: row.get::<_, &str>("op") == "DELETE",
                 job: row.get("job_id"),
@@ -173,6 +201,13 @@ impl History {
                 paused: row.get("paused"),
                 cancelled: row.get("cancelled"),
                 scheduled_at: micros(row.get("scheduled_at")),
+                due_at: micros(row.get("due_at")),
+                paused_until: micros(row.get("paused_until")),
+                parent: row.get("parent_id"),
+                source: row.get("source_id"),
+                key: row.get("submit_key"),
+                max_running: row.get("max_running"),
+                inserted_by: (row.get::<_, &str>("op") == "INSERT").then(|| row.get("number")),
                 taken_from_live: row.get("taken_from_live"),
             });
         }
@@ -208,27 +243,36 @@ impl History {
         for row in world.rows("SELECT xid::text::bigint, count(*) FROM chaos.gone GROUP BY 1", &[]).await? {
             self.gone.insert(row.get(0), row.get(1));
         }
-        for row in world.rows("SELECT what FROM chaos.wrong LIMIT 20", &[]).await? {
+        // Whose turn it was with a hold is told by commit timestamps alone, where the server keeps them.
+        let sql = "SELECT what FROM chaos.wrong UNION ALL SELECT what FROM chaos.wrongly_held
+            WHERE current_setting('track_commit_timestamp')::bool LIMIT 20";
+        for row in world.rows(sql, &[]).await? {
             self.wrongly_gone.push(row.get(0));
         }
         for row in world.rows(&format!("SELECT halted, {COMMITTED} FROM chaos.halt"), &[]).await? {
             self.halts.push((micros(row.get("committed")), row.get("halted")));
         }
         self.halts.sort_unstable();
-        for row in world.rows("SELECT moment, job_id, verb FROM chaos.accepted ORDER BY moment", &[]).await? {
-            self.wishes.push(Wish { moment: row.get(0), job: row.get(1), verb: row.get(2) });
+        let sql = "SELECT moment, job_id, verb, key FROM chaos.accepted ORDER BY moment";
+        for row in world.rows(sql, &[]).await? {
+            let (moment, job, verb, key) = (row.get(0), row.get(1), row.get(2), row.get(3));
+            self.wishes.push(Wish { moment, job, verb, key });
+        }
+        for row in world.rows("SELECT run_id, what FROM chaos.beside", &[]).await? {
+            self.beside.push((row.get(0), row.get(1)));
         }
         Ok(())
     }
 
     async fn read_tables(&mut self, world: &World) -> Result<()> {
         let sql = "SELECT *, CASE WHEN kind = 'steps' THEN (params ->> 'steps')::bigint END AS steps
-                     FROM sexton.run ORDER BY job_id, epoch, version";
+                     FROM chaos.run ORDER BY job_id, epoch, version";
         for row in world.rows(sql, &[]).await? {
             self.runs.push(Run {
                 id: row.get("id"),
                 job: row.get("job_id"),
                 name: row.get("job_name"),
+                parent: row.get("parent_id"),
                 occurrence: row.get::<_, Timestamp>("occurrence").as_microsecond(),
                 origin: row.get("origin"),
                 attempt: row.get("attempt"),

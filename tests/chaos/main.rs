@@ -26,6 +26,9 @@ mod dice;
 mod faults;
 mod nemesis;
 mod storm;
+mod jobs;
+mod application;
+mod soak;
 mod hand;
 mod scenes;
 mod mutants;
@@ -34,6 +37,7 @@ mod canary;
 mod sink;
 mod child;
 mod outside;
+mod backups;
 mod takeover;
 mod bad_input;
 mod answers;
@@ -45,8 +49,18 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::{args::Args, tally::Tally, world::Result};
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit(Err(error.into())),
+    };
+    let code = runtime.block_on(begin());
+    // What a thread still computes is nobody's any more, such as bad input after an interrupt.
+    runtime.shutdown_background();
+    code
+}
+
+async fn begin() -> ExitCode {
     let mut arguments = std::env::args().skip(1).peekable();
     if arguments.next_if_eq("replica").is_some() {
         return exit(replica::run().await.map(|()| true));

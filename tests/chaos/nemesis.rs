@@ -61,8 +61,7 @@ impl<'a> Nemesis<'a> {
 
     /// Waits its pause, then does it; what is over meanwhile is taken back.
     pub async fn strike(&mut self, draw: &Draw) -> Result<()> {
-        tokio::time::sleep(draw.pause).await;
-        self.take_back(Instant::now()).await?;
+        self.rest(draw.pause).await?;
         // Whoever ended by a failpoint is started again, some time later.
         if draw.choice.is_multiple_of(3) {
             self.fleet.revive()?;
@@ -71,6 +70,19 @@ impl<'a> Nemesis<'a> {
             *self.injected.entry(draw.fault).or_default() += 1;
         }
         Ok(())
+    }
+
+    /// Does nothing for so long, but take back what is over meanwhile.
+    pub async fn rest(&mut self, length: Duration) -> Result<()> {
+        let until = Instant::now() + length;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            tokio::time::sleep(left.min(Duration::from_millis(250))).await;
+            self.take_back(Instant::now()).await?;
+            if left.is_zero() {
+                return Ok(());
+            }
+        }
     }
 
     /// Takes everything back, whether its time is over or not.

@@ -7,7 +7,7 @@
 use std::{
     os::unix::process::{CommandExt, ExitStatusExt},
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, Command, ExitStatus, Output, Stdio},
     time::{Duration, Instant},
 };
 
@@ -54,6 +54,11 @@ impl Drop for Keeper {
         // It ends by its own signal.
         let _ = self.shell.wait();
     }
+}
+
+/// Lets a program come to its end; it is killed if nobody waits for it any more.
+pub async fn output(command: Command) -> Result<Output> {
+    Ok(tokio::process::Command::from(command).kill_on_drop(true).output().await?)
 }
 
 /// One of them. Dropping it kills it.
@@ -178,7 +183,10 @@ impl Setup {
                 let build = self.variables.iter().rev().find(|(name, _)| name == BUILD);
                 let program = build.map_or(env!("CARGO_BIN_EXE_sexton"), |(_, path)| path);
                 let mut command = Command::new(program);
-                command.arg("run").env("DATABASE_URL", &self.conninfo).env("SEXTON_NAME", &self.name);
+                command
+                    .args(["run", "--log-format", "json"])
+                    .env("DATABASE_URL", &self.conninfo)
+                    .env("SEXTON_NAME", &self.name);
                 command.env("SEXTON_SLOTS", self.slots.to_string());
                 command
             }

@@ -38,7 +38,9 @@ fn variable(name: &str) -> Option<String> {
 pub async fn run() -> Result<()> {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
     let filter = filter.parse_lossy(variable("SEXTON_LOG").unwrap_or_default());
-    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
+    // As `sexton run --log-format json` writes it.
+    let log = tracing_subscriber::fmt().json().flatten_event(true);
+    log.with_env_filter(filter).with_writer(std::io::stderr).init();
     let database: Config = variable(CONNINFO).ok_or("no database is named")?.parse()?;
     let outside = match variable(OUTSIDE) {
         Some(file) => Outside::new(local::load(file.as_ref()).map_err(|error| error.to_string())?.outside),

@@ -5,12 +5,14 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sexton::{
     Error, ErrorKind,
     kind::{Batch, Description, Kind, Mode, Nature, Param, Report, RunContext, Stop, Stopped},
 };
 use tokio_postgres::types::ToSql;
+use uuid::Uuid;
 
 use crate::diary::{Diary, Entry};
 
@@ -100,25 +102,58 @@ impl Kind for Steps {
 const EFFECT: &str = "INSERT INTO chaos.ledger (job, occurrence, step, version, run_id)
     VALUES ($1, $2, $3, $4, $5) RETURNING step";
 
+/// Writes a step, and has patience with whoever is in the way.
 async fn write(context: &mut RunContext, transaction: bool, step: i32) -> Result<(), Stop> {
-    let token = context.token();
-    let version: i64 = token.split_once('.').and_then(|(_, version)| version.parse().ok()).expect("a token");
-    let (job, occurrence, run) = (context.job().to_owned(), context.occurrence(), context.run_id());
+    for _ in 0..50 {
+        let written =
+            if transaction { in_transaction(context, step).await? } else { at_once(context, step).await? };
+        if written == Written::Committed {
+            return Ok(());
+        }
+        context.rest(Duration::from_millis(20)).await?;
+    }
+    Err(Stop::Failed(Error::new(ErrorKind::Outside, "somebody is in the way")))
+}
+
+#[derive(PartialEq, Eq)]
+enum Written {
+    Committed,
+    /// Nothing of it happened: somebody is in the way.
+    Undone,
+}
+
+/// As one statement.
+async fn at_once(context: &mut RunContext, step: i32) -> Result<Written, Stop> {
+    let (job, occurrence, version, run) = values(context);
     let values: [&(dyn ToSql + Sync); 5] = [&job, &occurrence, &step, &version, &run];
-    let cursor = Cursor { done: step };
-    if transaction {
+    Ok(match context.batch(EFFECT, &values, &Cursor { done: step }).await? {
+        Batch::Committed { .. } => Written::Committed,
+        Batch::Undone(_) => Written::Undone,
+    })
+}
+
+/// As a transaction of several statements.
+async fn in_transaction(context: &mut RunContext, step: i32) -> Result<Written, Stop> {
+    let (job, occurrence, version, run) = values(context);
+    let values: [&(dyn ToSql + Sync); 5] = [&job, &occurrence, &step, &version, &run];
+    let written = async {
         let mut transaction = context.begin().await?;
         let rows = transaction.execute(EFFECT, &values).await?;
-        return transaction.commit(rows, &cursor).await;
-    }
-    for patience in 0.. {
-        match context.batch(EFFECT, &values, &cursor).await? {
-            Batch::Committed { .. } => break,
-            Batch::Undone(why) if patience == 50 => {
-                return Err(Stop::Failed(Error::new(ErrorKind::Outside, format!("contention: {why:?}"))));
-            }
-            Batch::Undone(_) => context.rest(Duration::from_millis(20)).await?,
+        transaction.commit(rows, &Cursor { done: step }).await
+    };
+    match written.await {
+        Err(Stop::Failed(error))
+            if matches!(error.sqlstate(), Some("55P03" | "57014" | "40001" | "40P01")) =>
+        {
+            Ok(Written::Undone)
         }
+        ended => ended.map(|()| Written::Committed),
     }
-    Ok(())
+}
+
+/// What is written besides the step.
+fn values(context: &RunContext) -> (String, Timestamp, i64, Uuid) {
+    let token = context.token();
+    let version = token.split_once('.').and_then(|(_, version)| version.parse().ok()).expect("a token");
+    (context.job().to_owned(), context.occurrence(), version, context.run_id())
 }

@@ -13,7 +13,10 @@ use std::{
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
-use crate::world::{Result, World};
+use crate::{
+    jobs::ONE_OFFS,
+    world::{Result, World},
+};
 
 /// How long accepted verbs took, and an empty statement on the same session just before each.
 #[derive(Clone, Debug, Default)]
@@ -94,6 +97,15 @@ impl Storm {
     }
 }
 
+/// One of few keys, so that some are pending or running already.
+fn submit(rng: &mut fastrand::Rng) -> String {
+    let key = rng.u8(1..8);
+    format!(
+        "BEGIN; SELECT sexton.submit('{ONE_OFFS}', '{{\"tenant\": {key}}}', key => '{key}');
+         INSERT INTO chaos.accepted (job_id, verb, key) SELECT id, 'submit', '{key}' FROM sexton.job WHERE name = '{ONE_OFFS}'; COMMIT"
+    )
+}
+
 fn verb(rng: &mut fastrand::Rng, jobs: &[String]) -> (&'static str, String) {
     let job = &jobs[rng.usize(..jobs.len())];
     let fickle = &jobs[jobs.len() - 1];
@@ -109,17 +121,20 @@ fn verb(rng: &mut fastrand::Rng, jobs: &[String]) -> (&'static str, String) {
         32..44 => ("kill", format!("SELECT sexton.kill('{job}')")),
         44..54 => ("pause", format!("SELECT sexton.pause('{job}', 'storm', now() + interval '300 ms')")),
         54..62 => ("pause", format!("SELECT sexton.pause('{job}')")),
-        62..80 => ("resume", "SELECT sexton.resume(name) FROM (SELECT name FROM sexton.job WHERE paused_at IS NOT NULL ORDER BY random() LIMIT 1) j".to_owned()),
+        62..66 => ("submit", submit(rng)),
+        66..80 => ("resume", "SELECT sexton.resume(name) FROM (SELECT name FROM sexton.job WHERE paused_at IS NOT NULL AND parent_id IS NULL ORDER BY random() LIMIT 1) j".to_owned()),
         80..86 => ("edit", format!(
-            "UPDATE sexton.job SET params = params || jsonb_build_object('rest_ms', {}) WHERE name = '{job}' AND kind = 'steps'",
-            rng.u8(0..20)
+            "UPDATE sexton.job SET params = params || jsonb_build_object('rest_ms', {}, 'steps', {}) WHERE name = '{job}' AND kind = 'steps'",
+            rng.u8(0..20), rng.u8(3..10)
         )),
         86..89 => ("terminate_holder", format!("SELECT sexton.terminate_holder('{job}')")),
         89..91 => ("pause_all", "SELECT sexton.pause_all('storm')".to_owned()),
         91..95 => ("resume_all", "SELECT sexton.resume_all()".to_owned()),
-        95..96 => ("disarm", "SELECT sexton.disarm(name) FROM (SELECT name FROM sexton.job WHERE kind = 'purge' ORDER BY random() LIMIT 1) j".to_owned()),
-        96 => ("notify", format!("SELECT pg_notify('sexton', E'{}\\n\"; {}')", rng.u64(..), "x".repeat(rng.usize(..7000)))),
-        97..99 => ("arm", "SELECT sexton.arm(name) FROM (SELECT name FROM sexton.job WHERE kind = 'purge' ORDER BY random() LIMIT 1) j".to_owned()),
+        95 => ("disarm", "SELECT sexton.disarm(name) FROM (SELECT name FROM sexton.job WHERE kind = 'purge' ORDER BY random() LIMIT 1) j".to_owned()),
+        96 => ("hold", format!("SELECT sexton.hold('public.by_index', 'id % 10 = {}', 'storm')", rng.u8(0..10))),
+        97 => ("unhold", "SELECT sexton.unhold(id) FROM (SELECT id FROM sexton.hold WHERE lifted_at IS NULL ORDER BY random() LIMIT 1) h".to_owned()),
+        98 if rng.bool() => ("notify", format!("SELECT pg_notify('sexton', E'{}\\n\"; {}')", rng.u64(..), "x".repeat(rng.usize(..7000)))),
+        98 => ("arm", "SELECT sexton.arm(name) FROM (SELECT name FROM sexton.job WHERE kind = 'purge' ORDER BY random() LIMIT 1) j".to_owned()),
         _ => ("delete", format!(
             "BEGIN; DELETE FROM sexton.job WHERE name = '{fickle}';
              INSERT INTO sexton.job (name, kind, schedule, params, max_attempts, backoff)

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use futures_util::{StreamExt, stream};
+
 use crate::{
     answers,
     args::Args,
@@ -11,7 +13,7 @@ use crate::{
     machine, mutants,
     report::Figures,
     round::{self, Round},
-    staged,
+    soak, staged,
     takeover::{self, Loss, quantile},
     tally::{Lacking, Tally},
     world::{Result, Server},
@@ -19,6 +21,9 @@ use crate::{
 
 /// The most that an entry may take; what hangs has failed.
 const STAGE_MAX: Duration = Duration::from_secs(240);
+
+/// How many entries that do not disturb one another are played at a time.
+const SIDE_BY_SIDE: usize = 4;
 
 async fn within<T>(most: Duration, entry: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::time::timeout(most, entry)
@@ -31,24 +36,51 @@ pub async fn play(args: &Args, tally: &mut Tally) -> Result<Figures> {
     let mut figures = Figures::default();
     let mut server = Server::start(&[]).await?;
     figures.server = server.version().await?;
-    for mutant in mutants::ALL.iter().filter(|mutant| args.wants("mutant", mutant.name)) {
-        let began = Instant::now();
-        let proved = within(STAGE_MAX, mutants::prove(&server, mutant)).await;
-        figures.mutants += usize::from(proved.is_ok());
-        tally.note("mutant", mutant.name, began.elapsed(), proved.map(|by| format!("caught by {by}")));
-    }
+    mutants(&server, args, tally, &mut figures).await;
     rounds(&mut server, args, tally, &mut figures).await;
-    for stage in staged::ALL.iter().filter(|stage| args.wants(stage.number, stage.name)) {
-        let began = Instant::now();
-        let played = within(STAGE_MAX, stage.play(&mut server)).await;
-        figures.mutants += usize::from(stage.number == "mutant" && played.is_ok());
-        tally.note(stage.number, stage.name, began.elapsed(), played);
+    stages(&server, args, tally, &mut figures).await;
+    if args.is_asked_for("F32") {
+        soak(&mut server, args, tally).await;
     }
     if Loss::ALL.iter().any(|loss| args.wants(loss.describe().0, "takeover")) {
         takeovers(&server, args, tally, &mut figures).await;
     }
     bad_input(&server, args, tally).await;
     Ok(figures)
+}
+
+/// Each has databases of its own, so some are played side by side.
+async fn mutants(server: &Server, args: &Args, tally: &mut Tally, figures: &mut Figures) {
+    let wanted = mutants::ALL.iter().filter(|mutant| args.wants("mutant", mutant.name));
+    let proofs = wanted.map(|mutant| async move {
+        let began = Instant::now();
+        let proved = within(STAGE_MAX, mutants::prove(server, mutant)).await;
+        (mutant, began.elapsed(), proved)
+    });
+    let mut proofs = stream::iter(proofs).buffered(SIDE_BY_SIDE);
+    while let Some((mutant, took, proved)) = proofs.next().await {
+        figures.mutants += usize::from(proved.is_ok());
+        tally.note("mutant", mutant.name, took, proved.map(|by| format!("caught by {by}")));
+    }
+}
+
+/// First those that mostly wait, on servers of their own, side by side; then the others, one by one.
+async fn stages(server: &Server, args: &Args, tally: &mut Tally, figures: &mut Figures) {
+    let wanted = staged::ALL.iter().filter(|stage| args.wants(stage.number, stage.name));
+    let wanted = wanted.filter(|stage| !stage.is_long() || args.is_asked_for(stage.number));
+    let (patient, others): (Vec<_>, Vec<_>) = wanted.partition(|stage| stage.is_patient());
+    for (stages, at_once) in [(patient, SIDE_BY_SIDE), (others, 1)] {
+        let plays = stages.into_iter().map(|stage| async move {
+            let began = Instant::now();
+            let played = within(STAGE_MAX, stage.play(server)).await;
+            (stage, began.elapsed(), played)
+        });
+        let mut plays = stream::iter(plays).buffered(at_once);
+        while let Some((stage, took, played)) = plays.next().await {
+            figures.mutants += usize::from(stage.number == "mutant" && played.is_ok());
+            tally.note(stage.number, stage.name, took, played);
+        }
+    }
 }
 
 async fn bad_input(server: &Server, args: &Args, tally: &mut Tally) {
@@ -129,6 +161,15 @@ async fn rounds(server: &mut Server, args: &Args, tally: &mut Tally, figures: &m
     if let Some(injected) = all_injected(args, &faults, figures) {
         tally.note("round", "every fault was injected", Duration::ZERO, injected);
     }
+}
+
+async fn soak(server: &mut Server, args: &Args, tally: &mut Tally) {
+    let (began, length) = (Instant::now(), Duration::from_secs_f64(args.hours * 3600.0));
+    let faults = TABLE.iter().map(|entry| entry.fault);
+    let faults =
+        faults.filter(|fault| *fault != Fault::ClockWrong || machine::libfaketime().is_some()).collect();
+    let soaked = within(length + STAGE_MAX, soak::play(server, args.seed, length, faults)).await;
+    tally.note("F32", "a fault a minute, and nothing grows", began.elapsed(), soaked);
 }
 
 fn judge(round: &Round) -> Result<String> {

@@ -53,7 +53,7 @@ impl Loss {
 /// Times until the takeover, for each kind of loss.
 pub type Times = BTreeMap<Loss, Vec<Duration>>;
 
-/// Few slots, so that the jobs spread; enough that those who are left when four are lost can take them all.
+/// Few slots, so that the jobs spread; enough that those who are left when six are lost can take them all.
 const JOBS: usize = 12;
 const REPLICAS: usize = 10;
 const SLOTS: u16 = 3;
@@ -163,7 +163,7 @@ async fn one_by_one(
     all_run(world, Duration::from_secs(20)).await
 }
 
-/// Freezes two replicas and cuts two off at about the same time, each at a moment of its own.
+/// Freezes three replicas and cuts three off at about the same time, each at a moment of its own.
 async fn wave(world: &World, fleet: &mut Fleet, times: &mut Times) -> Result<()> {
     let mut struck = Vec::new();
     let mut order = Vec::new();
@@ -172,7 +172,7 @@ async fn wave(world: &World, fleet: &mut Fleet, times: &mut Times) -> Result<()>
     }
     // Those that hold the most, so that a wave gives as many figures as it can.
     order.sort_unstable_by(|a, b| b.cmp(a));
-    for (place, (_, index)) in order.into_iter().take(4).enumerate() {
+    for (place, (_, index)) in order.into_iter().take(6).enumerate() {
         let loss = if place % 2 == 0 { Loss::Frozen } else { Loss::CutOff };
         let member = &mut fleet.members[index];
         let held = held(world, &member.setup.name).await?;

@@ -29,6 +29,10 @@ pub type Result<T> = std::result::Result<T, Box<dyn std::error::Error + Send + S
 /// The database that all others are copied from.
 const TEMPLATE: &str = "migrated";
 
+/// What is installed besides Sexton itself.
+pub const RECORDER: [(&str, &str); 2] =
+    [("recorder.sql", include_str!("recorder.sql")), ("targets.sql", include_str!("targets.sql"))];
+
 /// A private server with the template.
 pub struct Server {
     pub cluster: Cluster,
@@ -43,6 +47,11 @@ impl Server {
     /// The same with its data in a folder that stays.
     pub async fn start_in(folder: &Path, settings: &[(&str, &str)]) -> Result<Server> {
         Server::prepare(Self::builder(settings).open_or_create(folder).await?).await
+    }
+
+    /// The same with programs of another folder.
+    pub async fn start_from(programs: &Path) -> Result<Server> {
+        Server::prepare(Self::builder(&[]).pgbin(programs).start().await?).await
     }
 
     fn builder(settings: &[(&str, &str)]) -> sexton::edge::cluster::Builder {
@@ -66,8 +75,9 @@ impl Server {
             let noted = "INSERT INTO sexton.schema_history VALUES ($1, $2)";
             session.execute(noted, &[&version, &name]).await?;
         }
-        session.batch_execute(include_str!("recorder.sql")).await?;
-        session.batch_execute(include_str!("targets.sql")).await?;
+        for (name, text) in RECORDER {
+            session.batch_execute(text).await.map_err(|error| format!("{name}: {error:?}"))?;
+        }
         drop(session);
         Ok(Server { cluster })
     }

@@ -13,7 +13,7 @@ use sexton::outside::{
     Contents, Secret, Secrets, Storage,
     secrets::Known,
     storage::{OpenStorage, Put},
-    storages::Bucket,
+    storages::{Bucket, Place},
 };
 
 use crate::{
@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// Serves a folder as buckets, to whoever knows `id` and `key`.
-async fn serve(root: &std::path::Path) -> SocketAddr {
+pub async fn serve(root: &std::path::Path) -> SocketAddr {
     std::fs::create_dir(root.join("bucket")).unwrap();
     let mut builder = S3ServiceBuilder::new(FileSystem::new(root).unwrap());
     builder.set_auth(SimpleAuth::from_single("id", "key"));
@@ -43,7 +43,7 @@ async fn serve(root: &std::path::Path) -> SocketAddr {
 }
 
 /// What a replica knows of the bucket.
-fn known(address: SocketAddr, key: &str) -> Contents {
+pub fn known(address: SocketAddr, key: &str) -> Contents {
     let mut secrets = Secrets::default();
     secrets.add("shelf-id", Known { secret: Secret::new("id"), hosts: Vec::new() });
     secrets.add("shelf-key", Known { secret: Secret::new(key), hosts: Vec::new() });
@@ -56,24 +56,41 @@ fn known(address: SocketAddr, key: &str) -> Contents {
         virtual_hosted: false,
         plain_http: true,
     };
-    let storages = BTreeMap::from([("shelf".to_owned(), Storage::Bucket(bucket))]);
+    let storages = BTreeMap::from([("shelf".to_owned(), Storage::at(Place::Bucket(bucket)))]);
     Contents { secrets, storages, ..Contents::default() }
 }
 
-fn local(address: SocketAddr) -> String {
+pub fn local(address: SocketAddr) -> String {
     format!(
-        "[storages.shelf]\nurl = \"s3://bucket/some/prefix\"\nendpoint = \"http://{address}\"\nplain_http = true\n\
-         access_key_id = \"secret:shelf-id\"\nsecret_access_key = \"secret:shelf-key\"\n\
-         [secrets.shelf-id]\nenv = \"SHELF_ID\"\n[secrets.shelf-key]\nenv = \"SHELF_KEY\"\n"
+        "[secrets.shelf-id]\nenv = \"SHELF_ID\"\n[secrets.shelf-key]\nenv = \"SHELF_KEY\"\n\
+         [storages.shelf]\nurl = \"s3://bucket/some/prefix\"\nendpoint = \"http://{address}\"\nplain_http = true\n\
+         access_key_id = \"secret:shelf-id\"\nsecret_access_key = \"secret:shelf-key\"\n"
     )
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn six_sets_come_back_identical_from_a_bucket() {
-    let folder = tempfile::tempdir().unwrap();
     let root = tempfile::tempdir().unwrap();
     let address = serve(root.path()).await;
-    let world = World::with(TABLES, folder, known(address, "key"), local(address)).await;
+    come_back_identical(known(address, "key"), local(address)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn six_sets_come_back_identical_from_a_bucket_that_is_encrypted() {
+    let root = tempfile::tempdir().unwrap();
+    let address = serve(root.path()).await;
+    let mut contents = known(address, "key");
+    let cipher = Known { secret: Secret::new("0f".repeat(32)), hosts: Vec::new() };
+    contents.secrets.add("cipher", cipher);
+    contents.storages.get_mut("shelf").unwrap().encrypt_with = Some("cipher".to_owned());
+    let cipher = root.path().join("cipher");
+    std::fs::write(&cipher, "0f".repeat(32)).unwrap();
+    let cipher = format!("encrypt_with = \"secret:cipher\"\n[secrets.cipher]\nfile = {cipher:?}\n");
+    come_back_identical(contents, local(address) + &cipher).await;
+}
+
+async fn come_back_identical(known: Contents, local: String) {
+    let world = World::with(TABLES, tempfile::tempdir().unwrap(), known, local).await;
     fill(&world).await;
     world.job(sets(), json!({"daily": 1})).await;
     world.succeed().await;

@@ -9,7 +9,7 @@ use std::{
 use serde_json::{Value, json};
 use sexton::{
     Registry,
-    outside::{Contents, Outside, Storage, storage::OpenStorage},
+    outside::{Contents, Outside, Storage, storage::OpenStorage, storages::Place},
     testing::{Occurrence, Ran},
 };
 
@@ -31,7 +31,7 @@ impl World {
         let path = folder.path().join("shelf");
         std::fs::create_dir(&path).unwrap();
         let local = format!("[storages.shelf]\nfolder = {path:?}\n");
-        let storages = BTreeMap::from([("shelf".to_owned(), Storage::Folder(path))]);
+        let storages = BTreeMap::from([("shelf".to_owned(), Storage::at(Place::Folder(path)))]);
         Self::with(sql, folder, Contents { storages, ..Contents::default() }, local).await
     }
 
@@ -47,6 +47,13 @@ impl World {
     pub async fn elsewhere(&self, sql: &str) -> World {
         let folder = tempfile::tempdir().unwrap();
         Self::with(sql, folder, self.contents.clone(), self.local.clone()).await
+    }
+
+    /// Says in the local file what else is known of the storage, and reads all of it again.
+    pub fn know(&mut self, more: &str) {
+        let path = self.folder.path().join("local.toml");
+        std::fs::write(&path, format!("{}{more}", self.local)).unwrap();
+        self.contents = sexton::edge::config::local::load(&path).unwrap().outside;
     }
 
     /// The folder that is the storage.
@@ -123,6 +130,11 @@ impl World {
         let sql = format!("SELECT coalesce(string_agg(t::text, E'\\n' ORDER BY t.id), '') FROM {table} AS t");
         self.db.get(&sql, &[]).await
     }
+}
+
+/// The folder that a report names.
+pub fn folder_of(report: &Option<Value>) -> &str {
+    report.as_ref().and_then(|report| report["folder"].as_str()).expect("a folder")
 }
 
 /// All files below a folder, by their paths from it.

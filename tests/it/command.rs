@@ -70,7 +70,7 @@ fn alive(pid: &str) -> bool {
     stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with(['Z', 'X']))
 }
 
-async fn until_dead(pid: &str) {
+pub async fn until_dead(pid: &str) {
     let deadline = tokio::time::Instant::now() + CAP;
     while alive(pid) {
         assert!(tokio::time::Instant::now() < deadline, "process {pid} still lives");
@@ -79,7 +79,7 @@ async fn until_dead(pid: &str) {
 }
 
 /// The numbers that a script has written to a file, once there are so many.
-async fn pids(file: &Path, count: usize) -> Vec<String> {
+pub async fn pids(file: &Path, count: usize) -> Vec<String> {
     let deadline = tokio::time::Instant::now() + CAP;
     loop {
         let text = std::fs::read_to_string(file).unwrap_or_default();

@@ -13,7 +13,7 @@ use std::{
 use axum::{Router, extract::Request};
 use tokio_postgres::Client;
 
-use crate::{mail_server::MailServer, support::empty_database};
+use crate::{mail_server::MailServer, storage_node::claims, support::empty_database};
 
 /// An example that was tried out: its database, and what the script said.
 struct Tried {
@@ -102,12 +102,71 @@ async fn mozilla_loses_what_expired_and_what_was_replaced_a_day_ago() {
     let batches = "SELECT batch_id || ':' || count(*) FROM batches JOIN batch_bsos USING (batch_id) GROUP BY batch_id ORDER BY 1";
     assert_eq!(tried.list(batches).await, "begun-later:3 under-way:3");
     assert_eq!(tried.list("SELECT count(*)::text FROM batch_bsos").await, "6");
-    let users =
-        "SELECT email || CASE WHEN replaced_at IS NULL THEN '' ELSE ':replaced' END FROM users ORDER BY uid";
-    assert_eq!(
-        tried.list(users).await,
-        "a@example.com b@example.com c@example.com:replaced c@example.com d@example.com"
-    );
+    let users = "SELECT count(*)::text FROM users";
+    assert_eq!(tried.list(users).await, "11", "what calls a node is only planned");
+}
+
+/// Users by the first letter of their names; those that were replaced, in small.
+const USERS: &str = "SELECT CASE WHEN replaced_at IS NULL THEN upper(left(email, 1)) ELSE left(email, 1) END FROM users ORDER BY uid";
+
+/// The example with two nodes that hear of it: what each was told, `node uid fxa_uid fxa_kid`, in their order.
+async fn tried_with_nodes(args: &[&str], variables: &[(&str, &str)]) -> (Tried, Vec<String>) {
+    let (tell, mut came) = tokio::sync::mpsc::unbounded_channel();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let app = Router::new().fallback(move |request: Request| {
+        let (path, headers) = (request.uri().path().to_owned(), request.headers());
+        let signed = headers.get("authorization").map(|value| value.to_str().unwrap()).unwrap_or_default();
+        let claims = claims(signed, address.port(), &path, "master").unwrap_or_default();
+        let [node, uid, fxa_uid, fxa_kid] = ["node", "uid", "fxa_uid", "fxa_kid"].map(|name| &claims[name]);
+        let base = format!("http://{address}/");
+        let node = node.as_str().and_then(|node| node.strip_prefix(&base)).unwrap_or("nobody");
+        assert_eq!(path, format!("/{node}/1.5/{uid}"), "{claims}");
+        tell.send(format!("{} {node} {uid} {fxa_uid} {fxa_kid}", request.method()).replace('"', "")).unwrap();
+        async { "deleted" }
+    });
+    tokio::spawn(async move { axum::serve(listener, app).await });
+    let (nodes, moved) = (format!("http://{address}/node%"), format!("http://{address}/node7"));
+    let known = [
+        ("CALLS", "yes"),
+        ("NODES", nodes.as_str()),
+        ("MOVED_TO", &moved),
+        ("NODE_HOSTS", "127.0.0.1"),
+        ("SYNC_MASTER_SECRET", "master"),
+    ];
+    let tried = tried(args, &[&known, variables].concat()).await;
+    let mut calls = Vec::new();
+    while let Ok(call) = came.try_recv() {
+        calls.push(call);
+    }
+    (tried, calls)
+}
+
+#[tokio::test]
+async fn mozillas_records_go_when_their_node_has_deleted_what_it_had() {
+    if without_psql() {
+        return;
+    }
+    let (tried, calls) = tried_with_nodes(&["mozilla"], &[]).await;
+    assert_eq!(calls, ["DELETE node1 1 a 0000000000001-qqo"]);
+    // Records of node 2, which is down, stay without a call; that of a node which is gone goes without one.
+    assert_eq!(tried.list(USERS).await, "A b B c C D E f F");
+    let report =
+        "SELECT concat_ws(' ', r ->> 'called', r ->> 'without_target', r ->> 'target_down', r ->> 'guarded')
+        FROM (SELECT report -> 'before_delete' AS r FROM sexton.run WHERE job_name = 'replaced-records') v";
+    assert_eq!(tried.list(report).await, "1 1 2 0");
+    assert_eq!(tried.list("SELECT row_key FROM sexton.deferred").await, "");
+}
+
+#[tokio::test]
+async fn mozillas_records_of_nodes_that_were_moved_go_without_harm_to_what_is_in_use() {
+    if without_psql() {
+        return;
+    }
+    let (tried, calls) = tried_with_nodes(&["mozilla", "moved.toml"], &[]).await;
+    // The present record of f has the same keys: the copy is in use.
+    assert_eq!(calls, ["DELETE node7 3 b 0000000000001-qqo"]);
+    assert_eq!(tried.list(USERS).await, "a A B c C D e E F");
 }
 
 #[tokio::test]
@@ -115,10 +174,10 @@ async fn mozilla_in_one_deployment_purges_some_collections_and_a_record_at_a_tim
     if without_psql() {
         return;
     }
-    let tried = tried(&["mozilla", "production.toml"], &[("GRACE_PERIOD", "3600")]).await;
+    let (tried, calls) = tried_with_nodes(&["mozilla", "production.toml"], &[("GRACE_PERIOD", "3600")]).await;
     let left = "SELECT bso_id || '/' || collection_id FROM bsos WHERE bso_id = 'long-expired'";
     assert_eq!(tried.list(left).await, "long-expired/12", "another collection's stay");
-    assert_eq!(tried.list("SELECT count(*)::text FROM users").await, "6");
+    assert_eq!((tried.list(USERS).await.as_str(), calls.len()), ("A b B c C D e E f F", 1));
     assert!(tried.said.contains("limit_rows"), "{}", tried.said);
 }
 

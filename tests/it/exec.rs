@@ -11,7 +11,10 @@ use nix::{
 };
 use serde_json::{Value, json};
 
-use crate::support::{Db, Hand};
+use crate::{
+    command::{pids, until_dead},
+    support::{Db, Hand},
+};
 
 /// The program, with what it says caught.
 fn sexton(db: &Db, args: &[&str]) -> Child {
@@ -25,6 +28,10 @@ fn sexton(db: &Db, args: &[&str]) -> Child {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap()
+}
+
+fn process(child: &Child) -> Pid {
+    Pid::from_raw(child.id().try_into().unwrap())
 }
 
 /// Waits for its end, and for that of all that it started: so long what is written is not at an end.
@@ -48,7 +55,7 @@ async fn it_ends_as_its_command_does_and_gives_the_locks_back() {
         ended(sexton(&db, &["exec", "--lock", "app:1", "--", "sh", "-c", "kill -KILL $$"])).await;
     assert_eq!(code, 128 + 9);
     let (code, _, stderr) = ended(sexton(&db, &["exec", "--lock", "app:1", "--", "/no/such/command"])).await;
-    assert!(code == 1 && stderr.contains("cannot be started"), "{stderr}");
+    assert!(code == 127 && stderr.contains("/no/such/command cannot be started"), "{stderr}");
     assert_eq!(db.get::<i64>("SELECT count(*) FROM sexton.resources", &[]).await, 0);
 }
 
@@ -88,17 +95,36 @@ async fn it_and_jobs_exclude_each_other_and_say_so() {
 async fn signals_reach_the_command_and_all_that_it_started() {
     let db = Db::new().await;
     let folder = tempfile::tempdir().unwrap();
-    let ready = folder.path().join("ready");
-    let script = format!("trap 'exit 5' TERM; sleep 1000 & : > {}; wait", ready.display());
-    let child = sexton(&db, &["exec", "--lock", "app:1", "--", "sh", "-c", &script]);
-    let pid = Pid::from_raw(child.id().try_into().unwrap());
-    // Once the trap is set.
-    while !ready.exists() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    for (signal, ends_with) in [(Signal::SIGTERM, 5), (Signal::SIGUSR1, 6), (Signal::SIGQUIT, 7)] {
+        let ready = folder.path().join(signal.as_str());
+        let traps = "trap 'exit 5' TERM; trap 'exit 6' USR1; trap 'exit 7' QUIT";
+        let script = format!("{traps}; sleep 1000 >/dev/null 2>&1 & echo $! > {}; wait", ready.display());
+        let child = sexton(&db, &["exec", "--lock", "app:1", "--", "sh", "-c", &script]);
+        // Once the traps are set.
+        let started = pids(&ready, 1).await;
+        kill(process(&child), signal).unwrap();
+        assert_eq!(ended(child).await.0, ends_with, "{signal}");
+        // A shell has its background ignore some signals; what it left behind is ours no more.
+        let _ = kill(Pid::from_raw(started[0].parse().unwrap()), Signal::SIGKILL);
     }
-    kill(pid, Signal::SIGTERM).unwrap();
-    let (code, ..) = ended(child).await;
-    assert_eq!(code, 5);
+}
+
+/// The lock is free in that moment, so nothing may go on that believes in it; not even what ignores SIGTERM.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn killed_it_takes_the_command_and_all_that_it_started_along() {
+    let db = Db::new().await;
+    let folder = tempfile::tempdir().unwrap();
+    let ready = folder.path().join("ready");
+    let script = format!("trap '' TERM; sleep 1000 & printf '%s\\n' $$ $! > {}; wait", ready.display());
+    let child = sexton(&db, &["exec", "--lock", "app:1", "--", "sh", "-c", &script]);
+    let started = pids(&ready, 2).await;
+    kill(process(&child), Signal::SIGKILL).unwrap();
+    for pid in &started {
+        until_dead(pid).await;
+    }
+    assert_eq!(ended(child).await.0, -1, "by a signal");
+    db.until("it is free", "SELECT count(*) = 0 FROM sexton.resources", &[]).await;
 }
 
 #[tokio::test]

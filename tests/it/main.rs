@@ -52,6 +52,9 @@ mod resources;
 // One-offs: in the caller's transaction, one for each key, so many at a time, and gone when they are done.
 mod submit;
 
+// Sessions that go from one one-off to the next.
+mod sessions;
+
 // Rows of a query as one-offs: each once, whatever crashes, and no source starves another.
 mod fan_out;
 
@@ -69,6 +72,12 @@ mod protocol_process;
 
 // What a backup brings back, never presents, and removes.
 mod backup;
+
+// What `sexton restore` refuses, and where it puts rows.
+mod backup_restore;
+
+// Encrypted backups: which key opens them, and what is told of one that was altered.
+mod backup_sealed;
 
 // The same with an S3 server in this process.
 #[cfg(feature = "s3-server")]
@@ -100,6 +109,12 @@ mod purge_hold;
 
 // Purges that keep rows in a table.
 mod purge_archive;
+
+// Purges that keep rows in a storage, and bring them back.
+mod purge_stored;
+
+// What storage nodes check of the calls of a purge.
+mod storage_node;
 
 // Purges that call for each row before it goes.
 mod purge_before;

@@ -93,8 +93,9 @@ async fn takeover_between_fence_and_commit(db: &Db) -> (Result<(), Error>, bool)
     effect(&zombie, 0).await.unwrap();
     zombie.fence(0).await.unwrap();
     let mut takeover = Box::pin(Hand::claim(db, "job"));
+    // Not just any lock: whoever notifies waits for the notices of other databases too.
     let waits = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database()
-                   AND wait_event_type = 'Lock' AND query LIKE '%sexton.claim%'";
+                   AND wait_event IN ('transactionid', 'tuple') AND query LIKE '%sexton.claim%'";
     let first = tokio::select! {
         holder = &mut takeover => Some(holder),
         () = db.until("the takeover waits for the row", waits, &[]) => None,

@@ -146,24 +146,35 @@ async fn wrong_inputs_are_named_at_once() {
     let db = Db::new().await;
     erase(&db, 4, json!({})).await;
     db.insert("daily", "steps", "daily 03:00", json!({})).await;
+    for (inputs, parts) in [
+        ("{}", ["\"tenant\" is missing", "needs a value"]),
+        ("{\"tenant\": 7, \"tenent\": 8}", ["\"tenent\" is not declared", "Declared: tenant"]),
+        ("{\"tenant\": \"seven\"}", ["\"tenant\" is \"seven\", which is no bigint", "bigint"]),
+        ("{\"tenant\": [7]}", ["\"tenant\" is [7]", "bigint"]),
+        ("[7]", ["is no object", "{\"name\": value}"]),
+    ] {
+        for verb in ["submit", "run_now"] {
+            refused(&db, &format!("sexton.{verb}('erase', inputs => '{inputs}')"), parts).await;
+        }
+    }
     for (ask, parts) in [
-        ("'erase', '{}'", ["\"tenant\" is missing", "needs a value"]),
-        ("'erase', '{\"tenant\": 7, \"tenent\": 8}'", ["\"tenent\" is not declared", "Declared: tenant"]),
-        ("'erase', '{\"tenant\": \"seven\"}'", ["\"tenant\" is \"seven\", which is no bigint", "bigint"]),
-        ("'erase', '{\"tenant\": [7]}'", ["\"tenant\" is [7]", "bigint"]),
-        ("'erase', '[7]'", ["is no object", "{\"name\": value}"]),
         ("'erase', '{\"tenant\": 7}', key => ''", ["key: takes 1 to 500 characters", "Leave it out"]),
         ("'daily', '{}'", ["job daily: has a schedule", "\"manual\""]),
         ("'eraze', '{}'", ["there is no job \"eraze\"", "daily, erase"]),
     ] {
-        let error = db.client.query_one(&format!("SELECT sexton.submit({ask})"), &[]).await.unwrap_err();
-        let error = error.as_db_error().unwrap_or_else(|| panic!("{error}"));
-        let text = format!("{}. {}", error.message(), error.hint().unwrap_or_default());
-        for part in parts {
-            assert!(text.contains(part), "{ask}: {text}");
-        }
+        refused(&db, &format!("sexton.submit({ask})"), parts).await;
     }
     assert_eq!(db.get::<i64>(ONE_OFFS, &[]).await, 0);
+    assert!(db.job::<bool>("erase", "due_at IS NULL").await, "none of it made it due");
+}
+
+async fn refused(db: &Db, ask: &str, parts: [&str; 2]) {
+    let error = db.client.query_one(&format!("SELECT {ask}"), &[]).await.unwrap_err();
+    let error = error.as_db_error().unwrap_or_else(|| panic!("{error}"));
+    let text = format!("{}. {}", error.message(), error.hint().unwrap_or_default());
+    for part in parts {
+        assert!(text.contains(part), "{ask}: {text}");
+    }
 }
 
 #[tokio::test]

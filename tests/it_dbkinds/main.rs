@@ -12,6 +12,7 @@ mod descriptions;
 
 // References that dangle or expired: an oracle, concurrent appends, owners.
 mod references;
+mod references_audit;
 mod references_oracle;
 mod references_refused;
 

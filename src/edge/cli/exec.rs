@@ -3,7 +3,7 @@
 //! The resources are held by a session that does nothing else, with the lease of a run's. What is easy to get wrong: the
 //! command must not go on when that session is gone, since another may hold the resources by then. So it gets a process
 //! group of its own, which is ended as a whole: at first by SIGTERM, and after a while by SIGKILL. Where this very process
-//! is killed by SIGKILL nobody is left to do so: the resources are free, and the command goes on.
+//! is killed by SIGKILL, the kernel tells the group's leader, which does the same (on Linux; elsewhere the command goes on).
 
 use std::{os::unix::process::ExitStatusExt, process::ExitStatus, time::Duration};
 
@@ -22,6 +22,7 @@ use tokio::{
 use super::{Context, Exit, format, locks::LockArgs};
 use crate::{
     error::{Error, ErrorKind, Result},
+    outside::process::tied,
     protocol::resource::{Locks, Taken},
 };
 
@@ -48,7 +49,7 @@ pub(super) struct ExecArgs {
 }
 
 pub(super) async fn exec(context: &Context, args: &ExecArgs) -> Result<Exit> {
-    let Some((program, arguments)) = args.command.split_first() else {
+    let Some(program) = args.command.first() else {
         return Err(Error::invalid("there is no command").with_remedy("sexton exec --lock NAME -- COMMAND"));
     };
     let name = format!("sexton/exec/{}", program.rsplit('/').next().unwrap_or(program));
@@ -56,14 +57,9 @@ pub(super) async fn exec(context: &Context, args: &ExecArgs) -> Result<Exit> {
     drop(context.global.operator().await?);
     let mut locks = Locks::open(&context.global.connector()?, &name).await?;
     take(&mut locks, args).await?;
-    let mut child = Command::new(program)
-        .args(arguments)
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|cause| {
-            Error::new(ErrorKind::Outside, "it cannot be started").about(program.as_str()).caused_by(cause)
-        })?;
+    let mut child = Command::from(tied(&args.command)).kill_on_drop(true).spawn().map_err(|cause| {
+        Error::new(ErrorKind::Outside, "it cannot be started").about(program.as_str()).caused_by(cause)
+    })?;
     let ended = attend(&mut child, &locks).await;
     // Free at the latest when the session closes, in a moment.
     let _ = tokio::time::timeout(PING_TIMEOUT, locks.give_all()).await;

@@ -121,7 +121,7 @@ enum Command {
     #[command(about = verbs::EXEC.help, after_help = "Example: sexton exec --lock app:42 --lock backup --shared --wait 10m -- ./update.sh 42\n\n\
         Exit codes: the command's own, 128 and the signal that ended it; 3 if a resource is held, 4 if the session was lost.")]
     Exec(exec::ExecArgs),
-    #[command(about = verbs::RESTORE.help, after_help = "Example: sexton restore --storage offsite --list\n         sexton restore --storage offsite latest --set users --into users_old")]
+    #[command(about = verbs::RESTORE.help, after_help = "Example: sexton restore --storage offsite --list\n         sexton restore --storage offsite latest --set users --into users_old\n         sexton restore --storage cold --archive --job audit-logs --since 2027-01-01T00:00Z")]
     Restore(restore::RestoreArgs),
     #[command(about = verbs::KINDS.help, after_help = "Example: sexton kinds purge")]
     Kinds(kinds::KindsArgs),

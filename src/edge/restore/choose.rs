@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::{
     error::{Error, ErrorKind, Result},
     outside::{
-        backup::{Backup, Shelf},
+        backup::{Backup, Seal, Shelf, unknown_key},
         storage::OpenStorage,
     },
 };
@@ -22,10 +22,14 @@ pub struct Wanted {
     pub job: Option<String>,
     /// The beginning of its id; none means the latest.
     pub id: Option<String>,
+    /// Whether it may be one that is not encrypted, though the storage encrypts what is written now.
+    pub unencrypted: bool,
 }
 
 /// What was found in a storage.
 pub struct Choice {
+    /// Whether the storage encrypts what is written now.
+    encrypts: bool,
     /// Backups, newest first.
     pub backups: Vec<Backup>,
     /// Manifests that cannot be read: their keys, and why.
@@ -50,15 +54,33 @@ impl Choice {
             let id = id.to_lowercase();
             backups.retain(|backup| backup.manifest.run_id.to_string().starts_with(&id));
         }
-        Ok(Choice { backups, unreadable })
+        Ok(Choice { encrypts: storage.keys().present_id().is_some(), backups, unreadable })
     }
 
     /// The one backup that is meant.
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if there is none, [`ErrorKind::Invalid`] if there are several that it could be,
-    /// [`ErrorKind::Outside`] if something of it is missing.
-    pub fn one(mut self, wanted: &Wanted) -> Result<Backup> {
+    /// [`ErrorKind::Outside`] if something of it or its key is missing, [`ErrorKind::Refused`] if it should be encrypted
+    /// and is not.
+    pub fn one(self, wanted: &Wanted) -> Result<Backup> {
+        let encrypts = self.encrypts && !wanted.unencrypted;
+        let backup = self.meant(wanted)?;
+        let about = |error: Error| Err(error.about(format!("backup {}", backup.manifest.run_id)));
+        match &backup.seal {
+            Seal::UnknownKey(key) => about(unknown_key(key)),
+            Seal::None if encrypts => about(
+                Error::new(
+                    ErrorKind::Refused,
+                    "it is not encrypted, though the storage encrypts what is written now",
+                )
+                .with_remedy("restore it by --unencrypted, if it is from before that"),
+            ),
+            Seal::None | Seal::Good => Ok(backup),
+        }
+    }
+
+    fn meant(mut self, wanted: &Wanted) -> Result<Backup> {
         if let Some(id) = wanted.id.as_deref().filter(|id| *id != "latest") {
             return match self.backups.len() {
                 0 => {

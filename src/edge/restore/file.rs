@@ -27,10 +27,7 @@ pub async fn into_file(
     set: &SetManifest,
     path: &Path,
 ) -> Result<Restored> {
-    if path.exists() {
-        return Err(Error::new(ErrorKind::Refused, format!("{} is there already", path.display()))
-            .with_remedy("name another file, or move that one away"));
-    }
+    is_free(path)?;
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let partial = Path::new(&partial);
@@ -46,6 +43,18 @@ pub async fn into_file(
         rows: set.rows,
         written: set.rows,
     })
+}
+
+/// Whether a set may be written there.
+///
+/// # Errors
+/// [`ErrorKind::Refused`] if the file is there.
+pub fn is_free(path: &Path) -> Result<()> {
+    if path.exists() {
+        return Err(Error::new(ErrorKind::Refused, format!("{} is there already", path.display()))
+            .with_remedy("name another file, or move that one away"));
+    }
+    Ok(())
 }
 
 async fn unpack(storage: &OpenStorage, backup: &Backup, set: &SetManifest, path: &Path) -> Result<()> {

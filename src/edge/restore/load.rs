@@ -11,7 +11,7 @@ use super::{OnConflict, Restored, Target, decode::Decoder, rotten};
 use crate::{
     error::{Error, ErrorKind, Result},
     outside::{
-        backup::{Backup, Format, Lines, Verified, difference, verify_set},
+        backup::{Backup, Format, Lines, SetManifest, Verified, difference, verify_set},
         storage::OpenStorage,
     },
     statements,
@@ -61,14 +61,8 @@ async fn one(
     if staged {
         transaction.batch_execute(&target.stage()).await?;
     }
-    let copied = match copy(transaction, storage, backup, target, on_conflict).await {
-        Ok(copied) => copied,
-        // Rows that the table does not take may be rot.
-        Err(error) => match verify_set(storage, &backup.folder.path, &target.set).await {
-            Verified::Good => return Err(in_the_way(error)),
-            Verified::Bad(problem) => return Err(rotten(&target.set, &problem)),
-        },
-    };
+    let object = Object { folder: &backup.folder.path, set: &target.set };
+    let copied = copy(transaction, storage, object, target, on_conflict).await?;
     if !staged {
         return Ok(copied);
     }
@@ -78,15 +72,41 @@ async fn one(
     Ok(written)
 }
 
-async fn copy(
+/// An object with rows of a set.
+#[derive(Clone, Copy)]
+pub(super) struct Object<'a> {
+    /// The folder that it lies in.
+    pub(super) folder: &'a str,
+    /// What it is to be.
+    pub(super) set: &'a SetManifest,
+}
+
+/// Copies the rows of an object into a table, or into its stage.
+pub(super) async fn copy(
     transaction: &Transaction<'_>,
     storage: &OpenStorage,
-    backup: &Backup,
+    object: Object<'_>,
     target: &Target,
     on_conflict: OnConflict,
 ) -> Result<u64> {
-    let set = &target.set;
-    let mut content = storage.open_object(&backup.folder.key(&set.object)).await?;
+    match pour(transaction, storage, object, target, on_conflict).await {
+        Ok(copied) => Ok(copied),
+        // Rows that the table does not take may be rot.
+        Err(error) => match verify_set(storage, object.folder, object.set).await {
+            Verified::Good => Err(in_the_way(error)),
+            Verified::Bad(problem) => Err(rotten(object.set, &problem)),
+        },
+    }
+}
+
+async fn pour(
+    transaction: &Transaction<'_>,
+    storage: &OpenStorage,
+    Object { folder, set }: Object<'_>,
+    target: &Target,
+    on_conflict: OnConflict,
+) -> Result<u64> {
+    let mut content = storage.open_object(&format!("{folder}/{}", set.object)).await?;
     let sink = transaction.copy_in::<_, Bytes>(&target.copy(on_conflict)).await?;
     pin_mut!(sink);
     let mut lines = Lines::new(set.format);
@@ -107,7 +127,8 @@ async fn copy(
     }
 }
 
-async fn advance(transaction: &Transaction<'_>, target: &Target) -> Result<()> {
+/// Moves the sequences of a table beyond its rows.
+pub(super) async fn advance(transaction: &Transaction<'_>, target: &Target) -> Result<()> {
     for row in transaction.query(statements::RESTORE_SEQUENCES, &[&target.oid]).await? {
         let sql = target.advance(row.get("column"), row.get("sequence"), row.get("descending"));
         transaction.query(&sql, &[]).await?;
@@ -116,7 +137,7 @@ async fn advance(transaction: &Transaction<'_>, target: &Target) -> Result<()> {
 }
 
 /// Rows that are there already, or are missed by others: what helps.
-fn in_the_way(error: Error) -> Error {
+pub(super) fn in_the_way(error: Error) -> Error {
     let remedy = match error.sqlstate() {
         Some("23505") => {
             "nothing was restored; --on-conflict skip leaves rows that are there, replace overwrites them"

@@ -1,9 +1,10 @@
-//! Bringing a backup back: what lies in a storage, whether it is sound, and its way into tables or a file.
+//! Bringing a backup or an archive back: what lies in a storage, whether it is sound, and its way into tables or a file.
 //!
 //! It needs no schema `sexton`: a new deployment restores before anything else is there. What is easy to get wrong: a
 //! restore believes the manifest and not today's job; and it is one transaction, so what turns out rotten at the last byte
 //! of the last set leaves nothing behind.
 
+pub mod archive;
 mod choose;
 mod decode;
 mod file;
@@ -14,14 +15,14 @@ mod target;
 use serde::Serialize;
 
 pub use choose::{Choice, Wanted};
-pub use file::into_file;
+pub use file::{into_file, is_free};
 pub use load::into_tables;
-pub use target::{Into, Target};
+pub use target::{Into, Likeness, Target};
 
 use crate::{
     error::{Error, ErrorKind, Result},
     outside::{
-        backup::{Backup, SetManifest, Verified, verify_set},
+        backup::{Backup, Seal, SetManifest, Verified, unknown_key, verify_set},
         storage::OpenStorage,
     },
 };
@@ -65,7 +66,8 @@ pub struct Checked {
 /// in the order of foreign keys.
 ///
 /// # Errors
-/// [`ErrorKind::Refused`] if a table is not there or does not have the columns of its set, or if there is no order.
+/// [`ErrorKind::Refused`] if a table is not there or does not have the columns of its set, if sets of two tables would go
+/// into one, or if there is no order.
 ///
 /// # Cancel safety
 /// Safe.
@@ -73,9 +75,9 @@ pub async fn plan(
     session: &tokio_postgres::Client,
     sets: &[&SetManifest],
     into: &Into,
-    on_conflict: OnConflict,
+    (on_conflict, likeness): (OnConflict, Likeness),
 ) -> Result<Vec<Target>> {
-    let targets = target::resolve(session, sets, into).await?;
+    let targets = target::resolve(session, sets, into, likeness).await?;
     for target in &targets {
         target.permit(on_conflict)?;
     }
@@ -89,9 +91,12 @@ pub async fn plan(
 pub async fn verify(storage: &OpenStorage, backup: &Backup) -> Vec<Checked> {
     let mut checked = Vec::new();
     for set in &backup.manifest.sets {
-        let problem = match verify_set(storage, &backup.folder.path, set).await {
-            Verified::Good => None,
-            Verified::Bad(problem) => Some(problem),
+        let problem = match &backup.seal {
+            Seal::UnknownKey(key) => Some(unknown_key(key).to_string()),
+            Seal::None | Seal::Good => match verify_set(storage, &backup.folder.path, set).await {
+                Verified::Good => None,
+                Verified::Bad(problem) => Some(problem),
+            },
         };
         checked.push(Checked { set: set.name.clone(), problem });
     }
@@ -99,7 +104,7 @@ pub async fn verify(storage: &OpenStorage, backup: &Backup) -> Vec<Checked> {
 }
 
 fn rotten(set: &SetManifest, problem: &str) -> Error {
-    Error::new(ErrorKind::Outside, format!("it is not what was backed up: {problem}"))
+    Error::new(ErrorKind::Outside, format!("it is not what was written: {problem}"))
         .about(format!("set {}", set.name))
-        .with_remedy("restore another backup; `sexton restore --verify` tells which are sound")
+        .with_remedy("restore what is sound; `sexton restore --verify` tells")
 }

@@ -3,7 +3,7 @@
 //! What is easy to get wrong: a table that merely takes the rows may still mean something else by them; so names and types
 //! must be the same, whatever their order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use tokio_postgres::{Client, Row};
 
@@ -25,6 +25,15 @@ pub enum Into {
     Table(String),
 }
 
+/// How much a table must be like the one that the rows are of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Likeness {
+    /// It has these columns.
+    Same,
+    /// It has these columns, and perhaps others since, which fill themselves.
+    Grown,
+}
+
 /// A set and its table.
 #[derive(Clone, Debug)]
 pub struct Target {
@@ -42,7 +51,12 @@ pub struct Target {
 }
 
 /// Finds the tables.
-pub(super) async fn resolve(session: &Client, sets: &[&SetManifest], into: &Into) -> Result<Vec<Target>> {
+pub(super) async fn resolve(
+    session: &Client,
+    sets: &[&SetManifest],
+    into: &Into,
+    likeness: Likeness,
+) -> Result<Vec<Target>> {
     let (names, schema) = names(sets, into)?;
     let rows = session.query(statements::RESTORE_TARGETS, &[&names, &schema]).await?;
     let mut targets = Vec::new();
@@ -54,19 +68,36 @@ pub(super) async fn resolve(session: &Client, sets: &[&SetManifest], into: &Into
         let columns = session.query(statements::RELATION_COLUMNS, &[&oid]).await?;
         session.batch_execute("RESET search_path").await?;
         let table: String = row.get("name");
-        compare(set, &table, &columns).map_err(about)?;
+        compare(set, &table, &columns, likeness).map_err(about)?;
         targets.push(target(set, table, oid, row, &columns));
     }
+    keep_apart(&targets)?;
     Ok(targets)
+}
+
+/// Several sets may be parts of one table; sets of two tables must not become one.
+fn keep_apart(targets: &[Target]) -> Result<()> {
+    for (index, target) in targets.iter().enumerate() {
+        let meets = |other: &&Target| other.oid == target.oid && other.set.table != target.set.table;
+        if let Some(other) = targets[..index].iter().find(meets) {
+            let (one, two) = (&other.set.name, &target.set.name);
+            let message =
+                format!("sets {one} and {two} are of two tables, and would both go into {}", target.table);
+            return Err(Error::new(ErrorKind::Refused, message)
+                .with_remedy("restore them one by one, each by --set NAME --into TABLE"));
+        }
+    }
+    Ok(())
 }
 
 fn names(sets: &[&SetManifest], into: &Into) -> Result<(Vec<String>, Option<String>)> {
     if let Into::Table(name) = into {
-        if sets.len() != 1 {
-            return Err(Error::invalid(format!("{} sets do not go into one table", sets.len()))
+        let several: BTreeSet<&str> = sets.iter().map(|set| set.name.as_str()).collect();
+        if several.len() != 1 {
+            return Err(Error::invalid(format!("{} sets do not go into one table", several.len()))
                 .with_remedy("name one by --set"));
         }
-        return Ok((vec![name.clone()], None));
+        return Ok((vec![name.clone(); sets.len()], None));
     }
     if let Some(set) = sets.iter().find(|set| set.table.is_none()) {
         return Err(Error::invalid("it is of a query, so no table is known for it")
@@ -96,7 +127,7 @@ fn table_of(row: &Row) -> Result<u32> {
 }
 
 /// Names and types must be the same; all that differs is told at once.
-fn compare(set: &SetManifest, table: &str, columns: &[Row]) -> Result<()> {
+fn compare(set: &SetManifest, table: &str, columns: &[Row], likeness: Likeness) -> Result<()> {
     let shape = |sql_type: String, generated: bool| {
         if generated { format!("{sql_type}, generated") } else { sql_type }
     };
@@ -112,7 +143,11 @@ fn compare(set: &SetManifest, table: &str, columns: &[Row]) -> Result<()> {
             Some(_) => {}
         }
     }
-    for (name, found) in &here {
+    let fills_itself = |name: &String| {
+        likeness == Likeness::Grown
+            && !columns.iter().any(|row| row.get::<_, &str>("name") == name && row.get("needed"))
+    };
+    for (name, found) in here.iter().filter(|(name, _)| !fills_itself(name)) {
         if !set.columns.iter().any(|column| column.name == *name) {
             differences.push(format!("column {name} ({found}) is in the table alone"));
         }
@@ -145,6 +180,14 @@ fn target(set: &SetManifest, table: String, oid: u32, row: &Row, columns: &[Row]
 const STAGE: &str = "pg_temp.sexton_restore";
 
 impl Target {
+    /// Empties the stage.
+    pub(super) const EMPTY_STAGE: &str = "TRUNCATE pg_temp.sexton_restore";
+
+    /// Whether a primary key tells which rows are there already.
+    pub(super) fn has_key(&self) -> bool {
+        !self.key.is_empty()
+    }
+
     /// Whether conflicts can be settled so.
     pub(super) fn permit(&self, on_conflict: OnConflict) -> Result<()> {
         if on_conflict != OnConflict::Replace {
@@ -205,6 +248,27 @@ impl Target {
         format!(
             "INSERT INTO {} ({columns}) OVERRIDING SYSTEM VALUE SELECT {columns} FROM {STAGE} {action}",
             self.table
+        )
+    }
+
+    /// From the stage into a table without a key: of equal rows, as many as it has fewer than the stage.
+    pub(super) fn settle_by_rows(&self) -> String {
+        let (table, columns) = (&self.table, self.columns.join(", "));
+        let row = |of: &str| {
+            let columns: Vec<String> = self.columns.iter().map(|column| format!("{of}.{column}")).collect();
+            format!("ROW({})::text", columns.join(", "))
+        };
+        let (staged, there) = (row("stage"), row("there"));
+        format!(
+            "INSERT INTO {table} ({columns}) OVERRIDING SYSTEM VALUE
+             SELECT {columns}
+               FROM (SELECT stage.*, {staged} AS sexton_row,
+                            pg_catalog.row_number() OVER (PARTITION BY {staged}) AS sexton_number
+                       FROM {STAGE} AS stage) AS staged
+               LEFT JOIN (SELECT {there} AS sexton_row, pg_catalog.count(*) AS sexton_rows
+                            FROM {table} AS there GROUP BY 1) AS there USING (sexton_row)
+              WHERE sexton_number > coalesce(sexton_rows, 0)
+             ON CONFLICT DO NOTHING"
         )
     }
 

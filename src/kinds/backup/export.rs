@@ -46,8 +46,8 @@ pub async fn export(
         plain_bytes: written.plain_bytes,
         bytes: written.bytes,
         sha256: written.sha256,
-        fingerprint: fingerprint(&source.columns),
-        columns: source.columns.clone(),
+        fingerprint: fingerprint(&source.columns.all),
+        columns: source.columns.all.clone(),
     })
 }
 

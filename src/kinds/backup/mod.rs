@@ -20,7 +20,7 @@ use crate::{
     kind::{Description, Kind, Mode, Nature, Need, ParamError, Reader, Report, RunContext, Stop, Stopped},
     outside::{
         Outside,
-        backup::{Manifest, VERSION, begin, folder, publish},
+        backup::{Encryption, Manifest, VERSION, begin, folder, publish},
         storage::{OpenStorage, Put},
     },
     statements,
@@ -107,6 +107,7 @@ async fn write(context: &mut RunContext, storage: &OpenStorage, params: &Params)
     let (install, run) = (context.install_id(), context.run_id());
     outside(context, begin(storage, &folder, install, run)).await?;
     let mut manifest = snapshot(context, &mut reader).await?;
+    manifest.encryption = storage.keys().present_id().map(Encryption::by);
     for source in &sources {
         let exported = export::export(&mut reader, storage, &folder, source);
         // A database that cannot be reached says nothing about the job.
@@ -143,6 +144,7 @@ async fn snapshot(context: &RunContext, reader: &mut Reader) -> Result<Manifest,
         database: row.get("database"),
         server: row.get("server"),
         compression: "zstd".to_owned(),
+        encryption: None,
         sets: Vec::new(),
     })
 }
@@ -155,6 +157,7 @@ fn published(folder: &str, manifest: &Manifest) -> Value {
         "taken_at": manifest.taken_at,
         "rows": manifest.rows(),
         "bytes": manifest.bytes(),
+        "key": manifest.encryption.as_ref().map(|encryption| &encryption.key),
         "sets": manifest.sets.iter().map(set).collect::<Vec<_>>(),
     })
 }
@@ -174,7 +177,7 @@ async fn dry(
         let count = source.count();
         let counted = context.keep_while(reader.query(&count, &[])).await??;
         let rows: i64 = counted.first().map_or(0, |row| row.get(0));
-        sets.push(json!({ "name": source.name, "rows": rows, "columns": source.columns.len() }));
+        sets.push(json!({ "name": source.name, "rows": rows, "columns": source.columns.all.len() }));
     }
     let plan = retain::plan(context, storage, params).await?;
     let folder = folder(&params.prefix, context.job(), context.occurrence(), &context.token());

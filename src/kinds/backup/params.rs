@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::{
     kind::{Param, ParamError},
-    outside::backup::{Format, Keep},
+    outside::backup::{Format, Keep, is_name, is_prefix},
 };
 
 /// What a backup job is told. See [`TABLE`] for what each means.
@@ -69,7 +69,7 @@ pub const TABLE: &[Param] = &[
         name: "storage",
         takes: "name of a storage",
         default: "none: it must be given",
-        help: "Where backups go: a name that the replica's local file knows under `[storages.NAME]`.",
+        help: "Where backups go: a name that the replica's local file knows under `[storages.NAME]`, which says also whether they are encrypted.",
     },
     Param {
         name: "prefix",
@@ -101,7 +101,7 @@ impl Params {
         if self.storage.trim().is_empty() {
             return wrong("storage", "is empty; name a storage of the replica's local file");
         }
-        if !self.prefix.split('/').all(|part| part.is_empty() || is_name(part)) {
+        if !is_prefix(&self.prefix) {
             return wrong("prefix", "takes letters, digits and . _ - in parts divided by /");
         }
         if self.sets.is_empty() {
@@ -152,12 +152,6 @@ impl Set {
         }
         Ok(())
     }
-}
-
-/// What may be the name of a file everywhere.
-fn is_name(text: &str) -> bool {
-    let first = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
-    first && text.len() <= 100 && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
 }
 
 #[cfg(test)]

@@ -1,8 +1,7 @@
-//! Where the rows of a set come from: its columns, and the COPY that exports them.
+//! Where the rows of a set come from: a table or a query that the server understands, and that may be read.
 //!
-//! A line of JSON must lead back to the very same values, so what JSON has no form for goes as the text that SQL has for it.
-//! What is easy to get wrong: jsonb knows a null of its own, so a column that is NULL has no key in the line at all; and
-//! `column IS NULL` is true for a composite value whose fields are NULL, hence `num_nulls`.
+//! How they are written stands in `outside::backup::Columns`. What is easy to get wrong: a predicate or query is an author's
+//! text, which must not close the parenthesis that it stands in.
 
 use tokio_postgres::Row;
 
@@ -10,7 +9,7 @@ use super::params::{Params, Set};
 use crate::{
     error::Error,
     kind::{Reader, RunContext, Stop, sql::is_about_the_text},
-    outside::backup::{Column, Encoding, Format, quoted_json},
+    outside::backup::{Columns, Format},
     statements,
 };
 
@@ -25,59 +24,20 @@ pub struct Source {
     /// The query or predicate.
     pub text: Option<String>,
     /// Its columns.
-    pub columns: Vec<Column>,
-    quoted: Vec<String>,
+    pub columns: Columns,
     from: String,
 }
 
 impl Source {
     /// `COPY … TO STDOUT`.
     pub fn copy(&self) -> String {
-        let columns = || self.columns.iter().zip(&self.quoted).filter(|(column, _)| !column.generated);
-        match self.format {
-            Format::Csv => {
-                let list: Vec<String> = columns().map(|(_, quoted)| format!("source.{quoted}")).collect();
-                format!(
-                    "COPY (SELECT {} FROM {}) TO STDOUT (FORMAT csv, HEADER true)",
-                    list.join(", "),
-                    self.from
-                )
-            }
-            Format::Jsonl => {
-                let list: Vec<String> = columns().map(|(column, quoted)| pair(column, quoted)).collect();
-                let list = list.join(", ");
-                // With a quote and a delimiter that JSON never has, CSV is the line as it is.
-                format!(
-                    "COPY (SELECT '{{' OPERATOR(pg_catalog.||) pg_catalog.array_to_string(ARRAY[{list}]::text[], ',') \
-                     OPERATOR(pg_catalog.||) '}}' FROM {}) TO STDOUT (FORMAT csv, QUOTE E'\\x01', DELIMITER E'\\x02')",
-                    self.from
-                )
-            }
-        }
+        self.columns.copy(self.format, &self.from)
     }
 
     /// Counts its rows.
     pub fn count(&self) -> String {
         format!("SELECT pg_catalog.count(*) FROM {}", self.from)
     }
-}
-
-/// `"name":value`, or NULL, which is left out of the line.
-fn pair(column: &Column, quoted: &str) -> String {
-    let key = format!("{}:", quoted_json(&column.name)).replace('\'', "''");
-    // A backslash, of an odd name, must stay one whatever the settings are.
-    let key = format!("E'{}'", key.replace('\\', "\\\\"));
-    let value = match column.encoding {
-        Encoding::Json => format!("source.{quoted}::text"),
-        Encoding::Plain => format!("pg_catalog.to_json(source.{quoted})::text"),
-        Encoding::Text => {
-            format!("pg_catalog.to_json(pg_catalog.format('%s', source.{quoted}))::text")
-        }
-    };
-    format!(
-        "CASE WHEN pg_catalog.num_nulls(source.{quoted}) OPERATOR(pg_catalog.=) 0 \
-         THEN {key} OPERATOR(pg_catalog.||) {value} END"
-    )
 }
 
 /// Has the server judge all sets, by the reader, outside a transaction.
@@ -119,7 +79,7 @@ async fn of_table(reader: &mut Reader, set: &Set, row: &Row, index: usize) -> Re
     };
     let name: String = row.get("name");
     permit(row, &path, &name)?;
-    let (columns, quoted) = columns(reader, oid).await?;
+    let columns = columns(reader, oid).await?;
     let predicate = set.predicate.as_ref().map(|text| format!(" WHERE ({text}\n)")).unwrap_or_default();
     let source = Source {
         name: set.name().to_owned(),
@@ -128,7 +88,6 @@ async fn of_table(reader: &mut Reader, set: &Set, row: &Row, index: usize) -> Re
         table: Some(name),
         text: set.predicate.clone(),
         columns,
-        quoted,
     };
     if let Some(text) = &set.predicate {
         let path = format!("params.sets[{index}].where");
@@ -196,7 +155,7 @@ async fn of_query(
         let reason = format!("{path}: {editor}, who edited the job last, may not read {what}");
         return Err(Stop::refused(reason, "grant it, or let another edit the job"));
     }
-    let (columns, quoted) = columns(reader, view).await?;
+    let columns = columns(reader, view).await?;
     reader.execute("ROLLBACK").await?;
     Ok(Source {
         name: set.name().to_owned(),
@@ -204,27 +163,15 @@ async fn of_query(
         table: None,
         text: Some(query.to_owned()),
         columns,
-        quoted,
         from: format!("({query}\n) AS source"),
     })
 }
 
-async fn columns(reader: &mut Reader, oid: u32) -> Result<(Vec<Column>, Vec<String>), Stop> {
-    // So that a type is written with its schema, whatever the search_path.
+async fn columns(reader: &mut Reader, oid: u32) -> Result<Columns, Stop> {
     reader.execute("SET search_path TO pg_catalog").await?;
     let rows = reader.query(statements::RELATION_COLUMNS, &[&oid]).await?;
     reader.execute("RESET search_path").await?;
-    let column = |row: &Row| Column {
-        name: row.get("name"),
-        sql_type: row.get("type"),
-        generated: row.get("generated"),
-        encoding: match (row.get("json"), row.get("scalar")) {
-            (true, _) => Encoding::Json,
-            (_, true) => Encoding::Plain,
-            _ => Encoding::Text,
-        },
-    };
-    Ok((rows.iter().map(column).collect(), rows.iter().map(|row| row.get("quoted")).collect()))
+    Ok(Columns::of(&rows))
 }
 
 /// Tells a fault of the text from the circumstances.

@@ -1,25 +1,42 @@
-//! Rows are kept in a table of the application's: inserted there by the statement that deletes them.
+//! Rows are kept: in a table of the application's, inserted there by the statement that deletes them, or in a storage
+//! (`stored`).
 //!
 //! Columns go by their names. What is easy to get wrong: a trigger on the archive may drop a row without an error, so the
 //! rows of both are counted, and a batch that archived fewer than it deletes is taken back (see `remove`).
 
 use serde::Deserialize;
 
+#[cfg(feature = "backup")]
+use super::stored::{self, Stored};
 use super::{
     statement::Quoted,
     target::{self, Facts, wrong},
+};
+#[cfg(feature = "backup")]
+use crate::{
+    kind::Need,
+    outside::backup::{Format, is_prefix},
 };
 use crate::{
     kind::{ParamError, RunContext, Stop, sql::is_about_the_text},
     statements,
 };
 
-/// Where rows are kept.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+/// Where rows are kept: a table, or a storage.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Archive {
     /// The table.
-    pub table: String,
+    pub table: Option<String>,
+    /// The storage.
+    #[cfg(feature = "backup")]
+    pub storage: Option<String>,
+    /// How a row is written there; as JSON lines if absent.
+    #[cfg(feature = "backup")]
+    pub format: Option<Format>,
+    /// Put before every key there.
+    #[cfg(feature = "backup")]
+    pub prefix: Option<String>,
 }
 
 impl Archive {
@@ -28,22 +45,52 @@ impl Archive {
     /// # Errors
     /// What is wrong with it.
     pub fn check(&self) -> Result<(), ParamError> {
-        match self.table.trim().is_empty() {
-            true => Err(ParamError::new("archive", "names no table")),
-            false => Ok(()),
+        let wrong = |message: &str| Err(ParamError::new("archive", message));
+        if self.table.as_ref().is_some_and(|table| table.trim().is_empty()) {
+            return wrong("names no table");
         }
+        #[cfg(feature = "backup")]
+        if let Some(storage) = &self.storage {
+            return match &self.prefix {
+                _ if self.table.is_some() => {
+                    wrong("names a table and a storage: rows are kept in one of them")
+                }
+                _ if storage.trim().is_empty() => wrong("names no storage"),
+                Some(prefix) if !is_prefix(prefix) => {
+                    wrong("prefix takes letters, digits and . _ - in parts divided by /")
+                }
+                _ => Ok(()),
+            };
+        }
+        #[cfg(feature = "backup")]
+        if self.format.is_some() || self.prefix.is_some() {
+            return wrong("format and prefix are for a storage");
+        }
+        match &self.table {
+            Some(_) => Ok(()),
+            None => wrong("needs a table or a storage"),
+        }
+    }
+
+    /// What a replica must know to keep rows there.
+    #[cfg(feature = "backup")]
+    pub fn needs(&self) -> Option<Need> {
+        self.storage.clone().map(Need::Storage)
     }
 }
 
 /// An archive as the server knows it.
 #[derive(Clone, Debug)]
 pub struct Into {
-    /// The table.
+    /// The table; for a storage, the one that rows pass through.
     pub table: Quoted,
-    /// Its oid.
+    /// Its oid; 0 for a storage.
     pub oid: u32,
     /// The columns that are written, of both tables.
     pub columns: Vec<Quoted>,
+    /// What is kept in a storage.
+    #[cfg(feature = "backup")]
+    pub stored: Option<Stored>,
 }
 
 impl Into {
@@ -51,6 +98,15 @@ impl Into {
     pub fn columns(&self) -> String {
         let names: Vec<&str> = self.columns.iter().map(Quoted::as_str).collect();
         names.join(", ")
+    }
+
+    /// For people.
+    pub fn shown(&self) -> String {
+        #[cfg(feature = "backup")]
+        if let Some(stored) = &self.stored {
+            return stored.shown();
+        }
+        self.table.to_string()
     }
 
     /// Inserts what a query called `from` gives.
@@ -70,14 +126,19 @@ pub async fn read(
     facts: &Facts,
     name: &str,
 ) -> Result<Into, Stop> {
-    let Some((_, oid)) = target::find(context, &archive.table).await? else {
-        let reason = format!("params.{name}: there is no table {}", archive.table);
-        let remedy = format!("CREATE TABLE {} (LIKE {});", archive.table, facts.name());
+    #[cfg(feature = "backup")]
+    if let Some(storage) = &archive.storage {
+        return stored::read(context, archive, storage, facts).await;
+    }
+    let table = archive.table.as_deref().unwrap_or_default();
+    let Some((_, oid)) = target::find(context, table).await? else {
+        let reason = format!("params.{name}: there is no table {table}");
+        let remedy = format!("CREATE TABLE {table} (LIKE {});", facts.name());
         return Err(Stop::refused(reason, remedy));
     };
     let rows = context.query(statements::PURGE_ARCHIVE, &[&facts.oid(), &oid]).await?;
     let Some(row) = rows.first() else {
-        return Err(wrong(name, format!("table {} is gone", archive.table)));
+        return Err(wrong(name, format!("table {table} is gone")));
     };
     let there: String = row.get("name");
     let refused = |reason: String, remedy: String| {
@@ -122,7 +183,13 @@ pub async fn read(
         );
     }
     let columns = list("columns").into_iter().map(Quoted::by_server).collect();
-    let into = Into { table: Quoted::by_server(there.clone()), oid, columns };
+    let into = Into {
+        table: Quoted::by_server(there.clone()),
+        oid,
+        columns,
+        #[cfg(feature = "backup")]
+        stored: None,
+    };
     match context.describe(&into.insert(facts.name())).await {
         Ok(_) => Ok(into),
         Err(Stop::Failed(error)) if is_about_the_text(&error) => {

@@ -5,12 +5,17 @@
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
+#[cfg(feature = "backup")]
+use super::walk::failed;
 use super::{
     among::Among,
     moment::{Block, Moment},
     walk_detach::Detaching,
 };
+#[cfg(feature = "backup")]
+use crate::kind::Stop;
 
 /// Where a purge stands.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -43,6 +48,9 @@ pub struct Cursor {
     /// Where the table is one of several targets: how the job stands with all of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub among: Option<Among>,
+    /// What the last batch wrote to storages, as its receipts have it: whoever comes next puts those that are missing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub receipts: Vec<Value>,
 }
 
 /// The cutoff of an occurrence.
@@ -109,6 +117,14 @@ impl Cursor {
     /// More than this many ranges with locked rows are not told apart.
     const SKIPPED_MOST: usize = 64;
 
+    /// The same, after a batch with these receipts.
+    #[cfg(feature = "backup")]
+    pub fn with_receipts(&self, receipts: &[crate::outside::archive::Receipt]) -> Result<Self, Stop> {
+        let receipts = receipts.iter().map(serde_json::to_value).collect::<Result<_, _>>();
+        let receipts = receipts.map_err(|_| failed("a receipt cannot be stored as JSON"))?;
+        Ok(Cursor { receipts, ..self.clone() })
+    }
+
     /// Remembers a range for the patient pass. Beyond a number, the last ranges grow together: the pass then looks at
     /// more than it must, but at nothing twice and at nothing less.
     pub fn remember(&mut self, range: Range) {
@@ -142,6 +158,7 @@ mod tests {
             eligible: 0,
             counted: true,
             among: None,
+            receipts: Vec::new(),
         };
         for block in 0..200 {
             cursor.remember(Range::Blocks(Block(block * 2), Block(block * 2 + 1)));

@@ -115,9 +115,9 @@ pub const TABLE: &[Param] = &[
     },
     Param {
         name: "archive",
-        takes: "{ table }",
+        takes: "{ table }, or { storage, format, prefix }",
         default: "none: rows are gone",
-        help: "The table that keeps the rows: each is inserted there by the statement that deletes it.",
+        help: "What keeps the rows: a table, to which the statement that deletes them moves each, or a storage, to which each batch is written before it commits.",
     },
     #[cfg(feature = "http")]
     Param {

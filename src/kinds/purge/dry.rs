@@ -6,7 +6,9 @@
 use serde_json::{Value, json};
 
 use super::{
-    Meant, Turn, choose,
+    Meant, Turn,
+    archive::Into,
+    choose,
     cursor::{Cutoff, Place},
     cutoff, guard,
     history::History,
@@ -66,11 +68,11 @@ pub(super) async fn run(
     for table in family.tables() {
         let sql = family.count(scope, cutoff.as_ref(), table.facts.oid());
         let rows = guard::number(&context.query(&sql.text, &sql.values).await?);
-        let archive = table.archive.as_ref().map(|archive| archive.table.as_str());
+        let archive = table.archive.as_ref().map(Into::shown);
         children.push(json!({"table": table.facts.name(), "eligible": rows, "archive": archive}));
     }
     let children = (!children.is_empty()).then_some(children);
-    let archive = archive.as_ref().map(|archive| archive.table.to_string());
+    let archive = archive.as_ref().map(Into::shown);
     #[cfg(feature = "http")]
     let calls = match &meant.calls {
         Some(calls) => super::before::dry(context, calls, scope, cutoff.as_ref()).await?,

@@ -4,7 +4,7 @@
 //! of another database, and so is refused there.
 
 use super::params::{Detach, Params};
-use crate::kind::{Need, ParamError};
+use crate::kind::ParamError;
 
 impl Params {
     /// What the shape alone cannot tell of a job as a whole.
@@ -50,12 +50,6 @@ impl Params {
         bound.map_or(Ok(()), |(name, why)| Err(format!("params.{name} {why}")))
     }
 
-    /// The databases that its targets name.
-    pub fn databases(&self) -> Vec<Need> {
-        let targets = self.targets.iter().flatten();
-        targets.filter_map(|target| Some(Need::Database(target.database.clone()?))).collect()
-    }
-
     /// A parameter that keeps the purge in the database of the schema `sexton`, and why.
     fn bound_to_home(&self) -> Option<(&'static str, &'static str)> {
         if self.workers > 1 {
@@ -95,10 +89,7 @@ mod tests {
         there["database"] = json!("shard1");
         let shards = params(json!({"targets": [there, target]}));
         assert_eq!(shards.check_job(), Ok(()));
-        assert_eq!(
-            shards.databases().iter().map(ToString::to_string).collect::<Vec<_>>(),
-            ["database:shard1"]
-        );
+        assert_eq!(shards.needs().iter().map(ToString::to_string).collect::<Vec<_>>(), ["database:shard1"]);
         assert!(shards.elsewhere().expect_err("twice").contains("name their own databases"));
         assert_eq!(params(target.clone()).elsewhere(), Ok(()));
         let beside = params(there.clone()).check_job().expect_err("it is the job's");

@@ -34,6 +34,7 @@ mod kept;
 mod left;
 mod lifetime;
 mod lineage;
+mod locked;
 mod moment;
 mod own;
 mod pace;
@@ -46,6 +47,8 @@ mod remove;
 mod report;
 mod sample;
 mod statement;
+#[cfg(feature = "backup")]
+mod stored;
 mod summary;
 mod target;
 mod targets;
@@ -71,6 +74,8 @@ pub use own::RetentionQuery;
 pub use params::{CutoffFrom, Detach, OnReferenced, Pacing, Params, Straddling, VacuumChoice, WalkChoice};
 pub use window::Window;
 
+#[cfg(feature = "backup")]
+use self::stored::Stores;
 use self::{
     among::Among,
     budget::Budget,
@@ -95,12 +100,11 @@ use crate::{
 /// Deletes the rows of a table whose time is over. See `docs/kinds/purge.md`.
 #[derive(Clone, Debug, Default)]
 pub struct Purge {
-    #[cfg_attr(not(feature = "http"), expect(dead_code, reason = "only calls need it"))]
     outside: Outside,
 }
 
 impl Purge {
-    /// Calls, where a job wants that, by what the replica knows locally.
+    /// Calls, and keeps rows in storages, where a job wants that, by what the replica knows locally.
     pub fn new(outside: Outside) -> Self {
         Purge { outside }
     }
@@ -133,11 +137,7 @@ impl Kind for Purge {
     }
 
     fn needs(&self, params: &Params) -> Vec<Need> {
-        #[cfg_attr(not(feature = "http"), expect(unused_mut, reason = "only calls add to it"))]
-        let mut needs = params.databases();
-        #[cfg(feature = "http")]
-        needs.extend(params.before_delete.iter().flat_map(BeforeDelete::needs));
-        needs
+        params.needs()
     }
 
     fn elsewhere(&self, params: &Params) -> Result<(), String> {
@@ -152,7 +152,7 @@ impl Kind for Purge {
             ));
         }
         if let Some(targets) = params.each_target() {
-            return turns::run(context, &params, &targets).await;
+            return turns::run(context, &params, &targets, &self.outside).await;
         }
         let done = rows_done_before(context).await?;
         let budget = Budget::new(&params, context.options(), done, context.now())?;
@@ -164,7 +164,6 @@ impl Kind for Purge {
             done,
             cursor: context.cursor::<Cursor>()?,
             among: None,
-            #[cfg(feature = "http")]
             outside: self.outside.clone(),
         };
         let mut report = one(context, &params, &mut turn).await?;
@@ -190,8 +189,11 @@ struct Turn {
     cursor: Option<Cursor>,
     /// How the job stands with all its targets.
     among: Option<Among>,
-    /// What the replica knows locally, for calls.
-    #[cfg(feature = "http")]
+    /// What the replica knows locally, for calls and storages.
+    #[cfg_attr(
+        not(any(feature = "http", feature = "backup")),
+        expect(dead_code, reason = "only these need it")
+    )]
     outside: Outside,
 }
 
@@ -251,6 +253,11 @@ impl Meant {
         preflight::warnings(context, &self.facts, &self.keys, &self.family, self.archive.as_ref()).await
     }
 
+    /// Where rows of the table and its children are kept.
+    fn archives(&self) -> impl Iterator<Item = &archive::Into> {
+        self.archive.iter().chain(self.family.tables().into_iter().filter_map(|node| node.archive.as_ref()))
+    }
+
     /// Whether rows that others have locked can be stepped around.
     fn may_lock(&self) -> bool {
         self.facts.may_lock && self.family.nodes.iter().all(|node| node.facts.may_lock)
@@ -305,6 +312,13 @@ async fn real_run(
     let mut walk = Walk::new(scope, cursor, pace, budget, pressure, meant.may_lock());
     walk.whole = whole;
     walk.removal = Removal::new(family, archive.as_ref(), scope);
+    #[cfg(feature = "backup")]
+    if let Some(removal) = &mut walk.removal {
+        removal.stores = Stores::open(meant.archives(), &turn.outside.contents())?;
+        if let Some(stores) = &removal.stores {
+            stores.settle_earlier(context).await?;
+        }
+    }
     if let Some(removal) = &walk.removal {
         removal.prepare(context).await?;
     }
@@ -355,6 +369,7 @@ async fn begin(
         eligible: eligible.rows,
         counted: eligible.counted,
         among: turn.among.clone(),
+        receipts: Vec::new(),
     };
     context.checkpoint(&cursor).await?;
     Ok(cursor)

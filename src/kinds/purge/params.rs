@@ -6,7 +6,10 @@ use super::{
     age::AgeUnit, archive::Archive, children::Child, hold::Protect, keep::KeepLast, own::RetentionQuery,
     window::Window,
 };
-use crate::kind::interval::{Limit, Retention};
+use crate::kind::{
+    Need,
+    interval::{Limit, Retention},
+};
 
 /// What a purge job is told. See `described` for what each means, and `check` for what does not go together.
 #[derive(Clone, Debug, Deserialize)]
@@ -219,6 +222,23 @@ impl Params {
             (None, None, Some(query)) => Some(format!("of each {}: {}", query.key, query.query)),
             (None, None, None) => None,
         }
+    }
+
+    /// What a replica must know locally.
+    pub fn needs(&self) -> Vec<Need> {
+        let mut needs: Vec<Need> = self.targets.iter().flatten().flat_map(Params::needs).collect();
+        needs.extend(self.database.clone().map(Need::Database));
+        #[cfg(feature = "http")]
+        needs.extend(self.before_delete.iter().flat_map(super::before::BeforeDelete::needs));
+        #[cfg(feature = "backup")]
+        {
+            let children = self.children.iter().flatten().filter_map(Child::more);
+            let archives = children.filter_map(|child| child.archive.as_ref()).chain(&self.archive);
+            needs.extend(archives.filter_map(Archive::needs));
+        }
+        needs.sort();
+        needs.dedup();
+        needs
     }
 
     /// What becomes of old rows in partitions that do not go as a whole.

@@ -3,24 +3,21 @@
 //! First the rows of the table are locked, and those of children that others hang on or of which some may have to stay.
 //! From then on no child can come to be that a foreign key ties to them. Then one statement deletes rows and children
 //! and archives them, by one snapshot that is younger than the locks; the server checks its foreign keys when all of it
-//! is done. Then the fence. What is easy to get wrong: a trigger of the application may quietly keep a row, here or in
+//! is done. What is kept in a storage is written there (`stored`). Then the fence. What is easy to get wrong: a trigger of the application may quietly keep a row, here or in
 //! the archive; so all rows are counted, and a batch that does not come out even is taken back.
 
 use std::time::Duration;
 
-use bytes::{BufMut, BytesMut};
-use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use tokio_postgres::{
-    Row,
-    types::{FromSql, IsNull, ToSql, Type, to_sql_checked},
-};
 
+#[cfg(feature = "backup")]
+use super::stored::{Stores, Taken, Under};
 use super::{
     archive::Into,
-    cursor::{Cutoff, Range},
+    cursor::{Cursor, Cutoff, Range},
     family::{Family, Node},
+    locked::Locked,
     statement::{Form, Quoted, Scope, Sql},
     walk::failed,
 };
@@ -29,69 +26,6 @@ use crate::{
     statements,
 };
 
-/// The place of a row in its heap.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Place(u32, u16);
-
-impl<'a> FromSql<'a> for Place {
-    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn std::error::Error + Sync + Send>> {
-        let raw: [u8; 6] = raw.try_into()?;
-        let [a, b, c, d, e, f] = raw;
-        Ok(Place(u32::from_be_bytes([a, b, c, d]), u16::from_be_bytes([e, f])))
-    }
-
-    fn accepts(ty: &Type) -> bool {
-        *ty == Type::TID
-    }
-}
-
-impl ToSql for Place {
-    fn to_sql(
-        &self,
-        _: &Type,
-        out: &mut BytesMut,
-    ) -> Result<IsNull, Box<dyn std::error::Error + Sync + Send>> {
-        out.put_u32(self.0);
-        out.put_u16(self.1);
-        Ok(IsNull::No)
-    }
-
-    fn accepts(ty: &Type) -> bool {
-        *ty == Type::TID
-    }
-
-    to_sql_checked!();
-}
-
-/// Rows that were locked, by place. Nobody else can move them; and between two statements of ours, nor do we.
-#[derive(Debug)]
-struct Locked {
-    places: Vec<Place>,
-    /// The partition of each, where there are partitions.
-    parts: Option<Vec<u32>>,
-}
-
-impl Locked {
-    fn of(rows: &[Row], partitioned: bool) -> Self {
-        let parts = partitioned.then(|| rows.iter().map(|row| row.get(0)).collect());
-        Locked { places: rows.iter().map(|row| row.get(1)).collect(), parts }
-    }
-
-    /// Binds them; gives the condition that a row of `table` is one of them.
-    fn bind<'a>(&'a self, sql: &mut Sql<'a>, table: &Quoted) -> String {
-        sql.values.push(&self.places);
-        let n = sql.values.len();
-        let Some(parts) = &self.parts else { return format!("{table}.ctid = ANY (${n}::tid[])") };
-        sql.values.push(parts);
-        // The first condition finds the rows; the second tells apart those of equal place in different partitions.
-        format!(
-            "{table}.ctid = ANY (${n}::tid[]) AND ({table}.tableoid, {table}.ctid) IN \
-             (SELECT picked.part, picked.place FROM unnest(${}::oid[], ${n}::tid[]) AS picked(part, place))",
-            n + 1
-        )
-    }
-}
-
 /// What a batch removes besides rows of the table, and what it did so far.
 #[derive(Debug)]
 pub struct Removal<'a> {
@@ -99,6 +33,9 @@ pub struct Removal<'a> {
     archive: Option<&'a Into>,
     /// Conditions on rows of the table that its children make.
     keeps: Vec<Quoted>,
+    /// The storages where rows are kept.
+    #[cfg(feature = "backup")]
+    pub(super) stores: Option<Stores<'a>>,
     /// Rows of the table that were archived.
     archived: u64,
     /// Of each node: rows deleted.
@@ -117,19 +54,27 @@ impl<'a> Removal<'a> {
         if family.is_empty() && archive.is_none() {
             return None;
         }
-        let (keeps, deleted) = (family.keeps(&scope.table), vec![0; family.nodes.len()]);
-        Some(Removal { family, archive, keeps, archived: 0, deleted })
+        Some(Removal {
+            family,
+            archive,
+            keeps: family.keeps(&scope.table),
+            #[cfg(feature = "backup")]
+            stores: None,
+            archived: 0,
+            deleted: vec![0; family.nodes.len()],
+        })
     }
 
     /// The same, with nothing done so far: for another session.
     pub fn afresh(&self) -> Self {
-        let Removal { family, archive, keeps, .. } = self;
         Removal {
-            family,
-            archive: *archive,
-            keeps: keeps.clone(),
+            family: self.family,
+            archive: self.archive,
+            keeps: self.keeps.clone(),
+            #[cfg(feature = "backup")]
+            stores: self.stores.as_ref().map(Stores::afresh),
             archived: 0,
-            deleted: vec![0; family.nodes.len()],
+            deleted: vec![0; self.deleted.len()],
         }
     }
 
@@ -139,10 +84,18 @@ impl<'a> Removal<'a> {
         for (sum, rows) in self.deleted.iter_mut().zip(&other.deleted) {
             *sum += rows;
         }
+        #[cfg(feature = "backup")]
+        if let (Some(stores), Some(others)) = (&mut self.stores, &other.stores) {
+            stores.absorb(others);
+        }
     }
 
     /// Sets the session up for it.
     pub async fn prepare(&self, context: &mut RunContext) -> Result<(), Stop> {
+        #[cfg(feature = "backup")]
+        if let Some(stores) = &self.stores {
+            stores.prepare(context).await?;
+        }
         match self.family.is_empty() {
             true => Ok(()),
             false => context.query(statements::PURGE_PLANNER_FAMILY, &[]).await.map(drop),
@@ -155,8 +108,12 @@ impl<'a> Removal<'a> {
         context: &mut RunContext,
         scope: &Scope,
         (cutoff, range, form): (Option<&Cutoff>, &Range, &Form),
-        after: &impl Serialize,
+        after: &Cursor,
     ) -> Result<Batch, Stop> {
+        #[cfg(feature = "backup")]
+        if self.stores.is_some() {
+            return self.batch_to_stores(context, scope, (cutoff, range, form), after).await;
+        }
         let started = Instant::now();
         let mut transaction = context.begin().await?;
         let counts = match self.remove(&mut transaction, scope, (cutoff, range, form)).await {
@@ -170,6 +127,60 @@ impl<'a> Removal<'a> {
             Ok(()) => Ok(self.committed(&counts, started.elapsed())),
             Err(stop) => contention(stop),
         }
+    }
+
+    /// The same, where storages are to have the rows before it commits.
+    #[cfg(feature = "backup")]
+    async fn batch_to_stores(
+        &mut self,
+        context: &mut RunContext,
+        scope: &Scope,
+        (cutoff, range, form): (Option<&Cutoff>, &Range, &Form),
+        after: &Cursor,
+    ) -> Result<Batch, Stop> {
+        let Some(mut stores) = self.stores.take() else { return Err(failed("a batch without its storages")) };
+        let batch = async {
+            let (started, under) = (Instant::now(), Under::way(context));
+            let mut transaction = context.begin().await?;
+            let done = async {
+                let counts = self.remove(&mut transaction, scope, (cutoff, range, form)).await?;
+                let taken = match counts.rows {
+                    0 => Taken::Whole(Vec::new(), Duration::ZERO),
+                    _ => stores.write(&mut transaction, &under).await?,
+                };
+                Ok((counts, taken))
+            }
+            .await;
+            let (counts, receipts, uploading) = match done {
+                Ok((counts, Taken::Whole(receipts, uploading))) => (counts, receipts, uploading),
+                Ok((_, Taken::Slow)) => {
+                    transaction.roll_back().await?;
+                    stores.forget(context).await;
+                    return Ok(Batch::Undone(Undone::StatementTimeout));
+                }
+                Err(stop) => {
+                    transaction.roll_back().await?;
+                    stores.forget(context).await;
+                    return contention(stop);
+                }
+            };
+            match transaction.commit(counts.rows, &after.with_receipts(&receipts)?).await {
+                Ok(()) => {
+                    // The time of others says nothing about the size of a batch.
+                    let batch = self.committed(&counts, started.elapsed().saturating_sub(uploading));
+                    stores.settle(context, receipts, uploading).await?;
+                    Ok(batch)
+                }
+                Err(stop) => {
+                    let undone = contention(stop)?;
+                    stores.forget(context).await;
+                    Ok(undone)
+                }
+            }
+        }
+        .await;
+        self.stores = Some(stores);
+        batch
     }
 
     fn committed(&mut self, counts: &Counts, took: Duration) -> Batch {
@@ -361,8 +372,21 @@ impl<'a> Removal<'a> {
             .collect();
         json!({
             "archived": self.archive.map(|_| self.archived),
+            "stored": self.stored_to_json(),
             "children": (!children.is_empty()).then_some(children),
         })
+    }
+}
+
+impl Removal<'_> {
+    #[cfg(feature = "backup")]
+    fn stored_to_json(&self) -> Option<Value> {
+        self.stores.as_ref().map(Stores::to_json)
+    }
+
+    #[cfg(not(feature = "backup"))]
+    fn stored_to_json(&self) -> Option<Value> {
+        None
     }
 }
 

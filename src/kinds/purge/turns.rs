@@ -19,10 +19,9 @@ use super::{
     summary::{self, Line},
     walk::failed,
 };
-#[cfg(feature = "http")]
-use crate::outside::Outside;
 use crate::{
     kind::{ComeBack, Mode, Report, RunContext, Stop, Stopped},
+    outside::Outside,
     statements,
 };
 
@@ -38,7 +37,12 @@ struct Between {
 type Table = Option<(String, u32)>;
 
 /// A run of a job with several targets.
-pub(super) async fn run(context: &mut RunContext, job: &Params, targets: &[Params]) -> Result<Report, Stop> {
+pub(super) async fn run(
+    context: &mut RunContext,
+    job: &Params,
+    targets: &[Params],
+    outside: &Outside,
+) -> Result<Report, Stop> {
     let tables = tables(context).await?;
     if tables.len() != targets.len() {
         return Err(Stop::refused("the targets were not looked up when the job was saved", "save it again"));
@@ -46,7 +50,7 @@ pub(super) async fn run(context: &mut RunContext, job: &Params, targets: &[Param
     let each: Vec<(&Params, Table)> = targets.iter().zip(tables).collect();
     match context.mode() {
         Mode::Dry => look(context, job, &each).await,
-        Mode::Real => take_turns(context, job, &each).await,
+        Mode::Real => take_turns(context, job, &each, outside).await,
     }
 }
 
@@ -68,7 +72,6 @@ async fn look(context: &mut RunContext, job: &Params, each: &[(&Params, Table)])
             done: 0,
             cursor: None,
             among: None,
-            #[cfg(feature = "http")]
             outside: Outside::default(),
         };
         let told = match context.work_in(params.database.as_deref()).await {
@@ -88,6 +91,7 @@ async fn take_turns(
     context: &mut RunContext,
     job: &Params,
     each: &[(&Params, Table)],
+    outside: &Outside,
 ) -> Result<Report, Stop> {
     let total = rows_done_before(context).await?;
     let mut budget = Budget::new(job, context.options(), total, context.now())?;
@@ -128,8 +132,7 @@ async fn take_turns(
             done: share.rows,
             cursor,
             among: Some(among),
-            #[cfg(feature = "http")]
-            outside: Outside::default(),
+            outside: outside.clone(),
         };
         let told = match context.work_in(params.database.as_deref()).await {
             Ok(()) => {

@@ -328,6 +328,7 @@ mod tests {
             eligible: 1000,
             counted: true,
             among: None,
+            receipts: Vec::new(),
         }
     }
 

@@ -15,6 +15,7 @@ editor = "edited_by"
 edited_at = "edited_at"
 owner = "id"
 recipients = "SELECT email FROM app.admins WHERE team_id = :owner"
+audit = { table = "app.changes", columns = { team_id = "key", what = "removed", who = "'maintenance'" } }
 "#;
 
 /// The table of parameters.
@@ -78,6 +79,12 @@ pub const TABLE: &[Param] = &[
         takes: "SQL query of one column",
         default: "none: the notice names the owner alone",
         help: "Where an owner is reached, such as mail addresses; `:owner` stands for the owner.",
+    },
+    Param {
+        name: "audit",
+        takes: "{ table, columns }",
+        default: "none: `sexton.audit` alone",
+        help: "A table of the application's that gets a row for each change; `columns` says what each column is set to: at, run, job, table, key, owner, removed, deleted, or a fixed text in single quotes.",
     },
     Param {
         name: "refuse_above",

@@ -68,7 +68,7 @@ pub async fn judge(context: &mut RunContext, target: &Target) -> Result<(), Stop
     };
     let probes = [
         ("columns, valid or expired", target.lock(everything, &most, Wait::Briefly).text),
-        ("columns, valid, expired, editor or owner", target.apply(everything, &run).text),
+        ("columns, valid, expired, editor, owner or audit", target.apply(everything, &run).text),
     ];
     for (param, probe) in probes {
         describe(context, &probe, |error| format!("params.{param}: {error}; {}", types())).await?;

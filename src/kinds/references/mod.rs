@@ -6,6 +6,7 @@
 //! wrong: a reference that somebody adds while we work must stay, although the ids that we know of are older than it; see
 //! `statement`.
 
+mod audit;
 mod described;
 mod guard;
 mod judge;

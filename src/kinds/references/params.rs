@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, de};
 
-use super::path::Path;
+use super::{audit::Audit, path::Path};
 use crate::kind::{ParamError, inputs, interval::Limit, pace::Pacing};
 
 /// What such a job is told. See `described` for what each means.
@@ -34,6 +34,8 @@ pub struct Params {
     pub owner: Option<String>,
     /// Where an owner is reached.
     pub recipients: Option<String>,
+    /// Where changes are recorded besides Sexton's own audit.
+    pub audit: Option<Audit>,
     /// Refuses to change more rows.
     pub refuse_above: Option<u64>,
     /// Refuses to remove a larger share of the references.
@@ -122,6 +124,9 @@ impl Params {
             return wrong("recipients", "needs `owner`: whom a changed row belongs to");
         }
         self.check_edited()?;
+        if let Some(audit) = &self.audit {
+            audit.check(self.owner.as_deref())?;
+        }
         if !(self.max_fraction > 0.0 && self.max_fraction <= 1.0) {
             return wrong("max_fraction", "must be above 0 and at most 1; 1 switches this guard off");
         }

@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use super::{
+    audit::Log,
     params::OnDangling,
     place::{Place, Shape, Typed},
 };
@@ -37,6 +38,8 @@ pub struct Target {
     /// The owner, and its type.
     pub owner: Option<Typed>,
     pub recipients: Option<Vec<Piece>>,
+    /// The application's own audit.
+    pub log: Option<Log>,
     pub inputs: BTreeMap<String, Input>,
 }
 
@@ -109,11 +112,15 @@ impl Target {
                 .then(" AND sx_change.dropped RETURNING sx_change.n)");
             done.push("SELECT n FROM sx_dropped");
         }
+        let done = done.join(" UNION ALL ");
+        if let Some(log) = &self.log {
+            sql = self.log(sql.then(", sx_logged AS ("), log, run, &done).then(")");
+        }
         let sql = sql.then(" SELECT pg_catalog.count(*), coalesce(pg_catalog.sum(gone), 0)::bigint");
         let sql = sql.then(", pg_catalog.count(*) FILTER (WHERE dropped), ");
         let sql = self.none_valid(sql).then(", sexton.note_changes(").bind(run, "uuid");
         let sql = self.audit(sql.then(", pg_catalog.jsonb_agg(")).then(" ORDER BY n))");
-        sql.then(" FROM sx_change WHERE n IN (").then(&done.join(" UNION ALL ")).then(")")
+        sql.then(" FROM sx_change WHERE n IN (").then(&done).then(")")
     }
 
     /// The key that ends a range of so many rows and one after `after`; no row if there are fewer.
@@ -290,26 +297,6 @@ impl Target {
         sql.then(" FROM sx_change WHERE ")
             .then(&self.same_key())
             .then(" AND NOT sx_change.dropped RETURNING sx_change.n")
-    }
-
-    /// What the audit keeps of a row: its key, its owner, and what was removed from which column.
-    fn audit<'a>(&'a self, mut sql: Sql<'a>) -> Sql<'a> {
-        sql = sql
-            .then("pg_catalog.jsonb_build_object('table', ")
-            .bind(&self.table_name, "text")
-            .then(", 'key', ");
-        sql = sql.then("pg_catalog.jsonb_build_object(");
-        for (at, name) in self.key_names.iter().enumerate() {
-            sql = sql.then(if at == 0 { "" } else { ", " }).bind(name, "text").then(&format!(", k{at}"));
-        }
-        sql = sql.then("), 'owner', owner, 'deleted', dropped, 'removed', ");
-        for (at, place) in self.places.iter().enumerate() {
-            sql = sql.then(if at == 0 { "" } else { " || " });
-            sql =
-                sql.then(&format!("CASE WHEN r{at} IS NULL THEN '{{}}' ELSE pg_catalog.jsonb_build_object("));
-            sql = sql.bind(&place.called, "text").then(&format!(", r{at}) END"));
-        }
-        sql.then(")")
     }
 
     /// An author's SQL with its inputs bound.

@@ -6,6 +6,7 @@
 use tokio_postgres::{Row, types::Type};
 
 use super::{
+    audit,
     judge::{free, judge},
     params::{Column, OnDangling, Params},
     place::{IdType, Place, Shape, Typed},
@@ -16,6 +17,7 @@ use crate::{
         RunContext, Stop,
         inputs::{self, Piece},
         sql::{Quoted, expression_type, is_about_the_text},
+        target,
     },
     statements,
 };
@@ -63,6 +65,10 @@ pub async fn read(context: &mut RunContext, params: &Params) -> Result<Target, S
         edited_at,
         owner: owner(context, &table, params, row.get("column")).await?,
         recipients: pieces("recipients", params.recipients.as_deref())?,
+        log: match &params.audit {
+            Some(audit) => Some(audit::find(context, audit).await?),
+            None => None,
+        },
         inputs: Default::default(),
         table,
         table_name,
@@ -88,66 +94,29 @@ fn column_names(params: &Params) -> Vec<&str> {
 }
 
 async fn catalog(context: &mut RunContext, params: &Params, names: &[&str]) -> Result<Row, Stop> {
-    let Some((name, oid)) = context.target().map(|(name, oid)| (name.to_owned(), oid)) else {
-        let reason = format!("params.table: {} was not found when the job was saved", params.table);
-        return Err(Stop::refused(reason, "create it, then save the job again"));
-    };
+    let (name, oid) = target::saved(context, &params.table)?;
     let run = context.run_id();
-    let deletes = params.columns.iter().any(|column| column.on_dangling == Some(OnDangling::Delete));
-    let deleting = |name: &&&str| {
-        params
-            .columns
-            .iter()
-            .any(|column| column.name == ***name && column.on_dangling == Some(OnDangling::Delete))
-    };
-    let set: Vec<&str> = names.iter().filter(|name| !deleting(name)).copied().collect();
+    let deletes = deleting(params).next().is_some();
+    let kept = |name: &&&str| !deleting(params).any(|column| column.name == ***name);
+    let set: Vec<&str> = names.iter().filter(kept).copied().collect();
     let owner = params.owner.as_deref().unwrap_or_default();
     let values: [&(dyn tokio_postgres::types::ToSql + Sync); 7] =
         [&oid, &name, &run, &names, &set, &deletes, &owner];
-    let rows = context.query(statements::REFERENCES_TARGET, &values).await?;
-    let Some(row) = rows.into_iter().next() else {
-        let remedy = "create it and save the job again, or delete the job";
-        return Err(Stop::refused(format!("params.table: {name} is gone"), remedy));
-    };
-    if !row.get::<_, bool>("same") {
-        let reason = format!("params.table: {name} is another table now than when the job was saved");
-        return Err(Stop::refused(reason, "save the job again with the table that is meant"));
-    }
-    Ok(row)
+    target::still_there(context.query(statements::REFERENCES_TARGET, &values).await?, &name)
+}
+
+/// The columns whose dangling references take their row with them.
+fn deleting(params: &Params) -> impl Iterator<Item = &Column> {
+    params.columns.iter().filter(|column| column.on_dangling == Some(OnDangling::Delete))
 }
 
 fn permit(row: &Row, params: &Params) -> Result<(), Stop> {
-    let name: &str = row.get("name");
-    let refused = |reason: String, remedy: String| Err(Stop::refused(reason, remedy));
-    if !matches!(row.get("kind"), "r" | "p") {
-        return refused(format!("params.table: {name} is no table"), "name a table".to_owned());
-    }
-    if row.get("protected") {
-        return refused(format!("params.table: {name} is not the application's"), "name another".to_owned());
-    }
+    let rights = if deleting(params).next().is_some() { "UPDATE, DELETE" } else { "UPDATE" };
+    target::permit(row, target::Change { rights, columns: &column_names(params).join(", ") })?;
     if row.get("parent") {
+        let name: &str = row.get("name");
         let reason = format!("params.table: other tables inherit from {name}");
-        return refused(reason, "give each of them a job".to_owned());
-    }
-    let role: &str = row.get("role");
-    if row.get("row_security") {
-        let reason = format!("row security hides rows of {name} from role {role}");
-        return refused(reason, format!("ALTER ROLE {role} BYPASSRLS, or give it a policy as the owner"));
-    }
-    let deletes = params.columns.iter().any(|column| column.on_dangling == Some(OnDangling::Delete));
-    let rights = if deletes { "UPDATE, DELETE" } else { "UPDATE" };
-    let columns = column_names(params).join(", ");
-    if !row.get::<_, bool>("may") {
-        let reason = format!("role {role} may not read {name} and change {columns}");
-        return refused(reason, format!("GRANT SELECT, {rights} ON {name} TO {role};"));
-    }
-    if !row.get::<_, bool>("editor_may") {
-        let editor: &str = row.get("editor");
-        let reason = format!("{editor}, who edited the job last, may not change {columns} of {name}");
-        return refused(
-            reason,
-            format!("GRANT {rights} ON {name} TO {editor}, or let somebody else save the job"),
-        );
+        return Err(Stop::refused(reason, "give each of them a job"));
     }
     Ok(())
 }

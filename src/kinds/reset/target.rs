@@ -15,6 +15,7 @@ use crate::{
         RunContext, Stop,
         inputs::{self, Piece},
         sql::{Quoted, Sql, expression_type, is_about_the_text},
+        target,
     },
     statements,
 };
@@ -30,7 +31,7 @@ pub async fn stuck(context: &mut RunContext, params: &Params, cutoff: Timestamp)
     let names = column_names(params);
     let row = read(context, params, &names).await?;
     let mut columns = columns(&row, params, &names)?.into_iter();
-    permit(&row, params)?;
+    target::permit(&row, target::Change { rights: "UPDATE", columns: &names.join(", ") })?;
     let missing = || Stop::refused("params: a column is missing", "edit the job");
     let state = columns.next().ok_or_else(missing)?;
     let set = params.set.values().map(|value| value.as_ref().map(|value| value.as_str().to_owned()));
@@ -72,56 +73,10 @@ fn column_names(params: &Params) -> Vec<&str> {
 }
 
 async fn read(context: &mut RunContext, params: &Params, names: &[&str]) -> Result<Row, Stop> {
-    let Some((name, oid)) = context.target().map(|(name, oid)| (name.to_owned(), oid)) else {
-        let reason = format!("params.table: {} was not found when the job was saved", params.table);
-        return Err(Stop::refused(reason, "create it, then save the job again"));
-    };
+    let (name, oid) = target::saved(context, &params.table)?;
     let run = context.run_id();
     let rows = context.query(statements::RESET_TARGET, &[&oid, &name, &run, &names, &params.since]).await?;
-    let Some(row) = rows.into_iter().next() else {
-        let remedy = "create it and save the job again, or delete the job";
-        return Err(Stop::refused(format!("params.table: {name} is gone"), remedy));
-    };
-    if !row.get::<_, bool>("same") {
-        let reason = format!("params.table: {name} is another table now than when the job was saved");
-        return Err(Stop::refused(reason, "save the job again with the table that is meant"));
-    }
-    Ok(row)
-}
-
-fn permit(row: &Row, params: &Params) -> Result<(), Stop> {
-    let name: &str = row.get("name");
-    let refused = |reason: String, remedy: String| Err(Stop::refused(reason, remedy));
-    if !matches!(row.get("kind"), "r" | "p") {
-        return refused(format!("params.table: {name} is no table"), "name a table".to_owned());
-    }
-    if row.get("protected") {
-        return refused(format!("params.table: {name} is not the application's"), "name another".to_owned());
-    }
-    permit_roles(row, name, &column_names(params).join(", "))
-}
-
-/// Whether the replica's role and the job's last editor may read and update.
-fn permit_roles(row: &Row, name: &str, columns: &str) -> Result<(), Stop> {
-    let refused = |reason: String, remedy: String| Err(Stop::refused(reason, remedy));
-    let role: &str = row.get("role");
-    if row.get("row_security") {
-        let reason = format!("row security hides rows of {name} from role {role}");
-        return refused(reason, format!("ALTER ROLE {role} BYPASSRLS, or give it a policy as the owner"));
-    }
-    if !row.get::<_, bool>("may") {
-        let reason = format!("role {role} may not read {name} and update {columns}");
-        return refused(reason, format!("GRANT SELECT, UPDATE ON {name} TO {role};"));
-    }
-    if !row.get::<_, bool>("editor_may") {
-        let editor: &str = row.get("editor");
-        let reason = format!("{editor}, who edited the job last, may not update {columns} of {name}");
-        return refused(
-            reason,
-            format!("GRANT UPDATE ON {name} TO {editor}, or let somebody else save the job"),
-        );
-    }
-    Ok(())
+    target::still_there(rows, &name)
 }
 
 fn columns(row: &Row, params: &Params, names: &[&str]) -> Result<Vec<Column>, Stop> {

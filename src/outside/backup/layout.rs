@@ -29,10 +29,25 @@ pub fn root(prefix: &str, job: &str) -> String {
     }
 }
 
+/// What may be the name of a file everywhere.
+pub fn is_name(text: &str) -> bool {
+    let first = text.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    first && text.len() <= 100 && text.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+}
+
+/// What may stand before all keys of a job.
+pub fn is_prefix(text: &str) -> bool {
+    text.split('/').all(|part| part.is_empty() || is_name(part))
+}
+
 /// The folder of one run of a job.
 pub fn folder(prefix: &str, job: &str, occurrence: Timestamp, token: &str) -> String {
-    let occurrence = occurrence.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%S%.6fZ");
-    format!("{}/{occurrence}/{token}", root(prefix, job))
+    format!("{}/{}/{token}", root(prefix, job), occurrence_key(occurrence))
+}
+
+/// An occurrence as it stands in keys.
+pub fn occurrence_key(occurrence: Timestamp) -> String {
+    occurrence.to_zoned(TimeZone::UTC).strftime("%Y%m%dT%H%M%S%.6fZ").to_string()
 }
 
 impl Folder {

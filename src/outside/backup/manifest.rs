@@ -39,8 +39,22 @@ pub struct Manifest {
     pub server: String,
     /// How objects are compressed: `zstd`.
     pub compression: String,
+    /// How objects are encrypted, and this manifest sealed; `None`: they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
     /// The sets, in the order of the job.
     pub sets: Vec<SetManifest>,
+}
+
+/// How a backup is encrypted. The form of objects is described in `docs/kinds/backup.md`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Encryption {
+    /// `chacha20-poly1305`.
+    pub cipher: String,
+    /// The id of the key.
+    pub key: String,
+    /// The manifest's seal: see `seal`.
+    pub mac: String,
 }
 
 /// One set of a backup.

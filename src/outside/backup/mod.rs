@@ -8,12 +8,16 @@ mod keep;
 mod layout;
 mod lines;
 mod manifest;
+mod rows;
+mod seal;
 mod shelf;
 mod verify;
 
 pub use keep::{Keep, kept};
-pub use layout::{Folder, folder, parse_token};
+pub use layout::{Folder, folder, is_name, is_prefix, occurrence_key, parse_token, root};
 pub use lines::{Lines, quoted_json};
-pub use manifest::{Column, Encoding, Format, Manifest, SetManifest, VERSION, fingerprint};
+pub use manifest::{Column, Encoding, Encryption, Format, Manifest, SetManifest, VERSION, fingerprint};
+pub use rows::Columns;
+pub use seal::{Seal, unknown_key};
 pub use shelf::{Backup, Debris, Shelf, begin, publish};
 pub use verify::{Verified, difference, verify_set};

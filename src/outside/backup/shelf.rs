@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    Folder, Manifest,
+    Folder, Manifest, Seal,
     layout::{BEGUN, MANIFEST, root},
+    seal,
 };
 use crate::{
     error::{Error, Result},
@@ -37,6 +38,8 @@ pub struct Backup {
     pub folder: Folder,
     /// What it is made of.
     pub manifest: Manifest,
+    /// Whether it is encrypted, and its manifest the one that was written.
+    pub seal: Seal,
     /// What is missing of it, by the sizes in the list; empty if nothing is.
     pub missing: Vec<String>,
 }
@@ -89,7 +92,7 @@ impl Shelf {
         Ok(Shelf { storage: storage.clone(), folders })
     }
 
-    /// All backups, newest first, and the manifests that cannot be read, with why.
+    /// All backups, newest first, and the manifests that cannot be read or were altered, with why.
     ///
     /// # Errors
     /// If the storage refuses or does not answer.
@@ -107,11 +110,13 @@ impl Shelf {
             if serde_json::from_slice::<Abandoned>(&text).is_ok() {
                 continue;
             }
-            match Manifest::parse(&text) {
-                Ok(manifest) => {
-                    let missing = missing(&manifest, folder, objects);
-                    backups.push(Backup { folder: folder.clone(), manifest, missing });
-                }
+            let read = Manifest::parse(&text).and_then(|manifest| {
+                let seal = seal::judged(&manifest, &text, self.storage.keys())?;
+                let missing = missing(&manifest, folder, objects);
+                Ok(Backup { folder: folder.clone(), manifest, seal, missing })
+            });
+            match read {
+                Ok(backup) => backups.push(backup),
                 Err(error) => unreadable.push((key, error)),
             }
         }
@@ -234,15 +239,16 @@ pub async fn begin(storage: &OpenStorage, folder: &str, install_id: Uuid, run_id
     }
 }
 
-/// Writes the manifest: from here on it is a backup.
+/// Writes the manifest, unless the folder was given up for abandoned meanwhile: from here on it is a backup.
 ///
 /// # Errors
-/// If the folder was given up for abandoned meanwhile, or the storage refuses or does not answer.
+/// If its key is not the storage's, or the storage refuses or does not answer.
 ///
 /// # Cancel safety
 /// As [`OpenStorage::put_if_absent`].
 pub async fn publish(storage: &OpenStorage, folder: &str, manifest: &Manifest) -> Result<Put> {
-    storage.put_if_absent(&format!("{folder}/{MANIFEST}"), manifest.to_json()).await
+    let text = seal::sealed(manifest, storage.keys())?;
+    storage.put_if_absent(&format!("{folder}/{MANIFEST}"), text).await
 }
 
 fn missing(manifest: &Manifest, folder: &Folder, objects: &[Listed]) -> Vec<String> {

@@ -12,7 +12,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use super::Start;
+use crate::outside::commands::Limits;
 
 /// The word that asks for it, in place of a verb.
 pub const NAME: &str = "child-exec";
@@ -26,20 +26,20 @@ const BECOME: &str = "--become";
 const FAILED: u8 = 127;
 
 /// The arguments that tell the child how to set itself up; the command's own follow.
-pub(super) fn arguments(start: &Start) -> Vec<OsString> {
+pub(super) fn arguments(limits: &Limits, user: Option<&str>) -> Vec<OsString> {
     let mut arguments = vec![NAME.to_owned(), PARENT.to_owned(), std::process::id().to_string()];
     let limits = [
-        ("--cpu-seconds", start.limits.cpu_time.map(|time| time.as_secs().max(1))),
-        ("--memory-mib", start.limits.memory_mib),
-        ("--open-files", start.limits.open_files),
+        ("--cpu-seconds", limits.cpu_time.map(|time| time.as_secs().max(1))),
+        ("--memory-mib", limits.memory_mib),
+        ("--open-files", limits.open_files),
     ];
     for (name, limit) in limits {
         if let Some(limit) = limit {
             arguments.extend([name.to_owned(), limit.to_string()]);
         }
     }
-    if let Some(user) = &start.user {
-        arguments.extend(["--user".to_owned(), user.clone()]);
+    if let Some(user) = user {
+        arguments.extend(["--user".to_owned(), user.to_owned()]);
     }
     arguments.push("--".to_owned());
     arguments.into_iter().map(OsString::from).collect()
@@ -126,16 +126,19 @@ fn lead(options: &[OsString], rest: &[OsString]) -> Result<ExitCode, String> {
         sys::signal::{SigSet, Signal, killpg},
         unistd::getpgrp,
     };
-    const PARENT_DIED: Signal = Signal::SIGUSR1;
+    // One that nobody sends to a group.
+    const PARENT_DIED: Signal = Signal::SIGPWR;
+    const FOR_THE_COMMAND: [Signal; 6] =
+        [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT, Signal::SIGUSR1, Signal::SIGUSR2];
     let failed = |what: &str| {
         let what = what.to_owned();
         move |error: nix::Error| format!("{what}: {error}")
     };
     let mut signals = SigSet::empty();
-    for signal in [PARENT_DIED, Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP] {
+    // What is sent to the group is for the command, which ends in its own way and time.
+    for signal in FOR_THE_COMMAND.into_iter().chain([PARENT_DIED, Signal::SIGCHLD]) {
         signals.add(signal);
     }
-    // Those that are sent to the group are for the command; it ends in its own way and time.
     signals.thread_block().map_err(failed("it cannot block signals"))?;
     let parent = options.iter().position(|option| option == PARENT).and_then(|at| options.get(at + 1));
     die_with(PARENT_DIED, parent.and_then(|parent| parent.to_str()?.parse().ok()))?;

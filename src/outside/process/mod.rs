@@ -191,6 +191,22 @@ struct Started {
     stderr: Option<std::process::ChildStderr>,
 }
 
+/// This program, to set up others: by the kernel's own name for it, which survives that its file is replaced.
+pub fn own_program() -> Option<PathBuf> {
+    match cfg!(target_os = "linux") {
+        true => Some("/proc/self/exe".into()),
+        false => std::env::current_exe().ok(),
+    }
+}
+
+/// A program in a group of its own that has our streams, folder and environment. On Linux the group dies with us, even if
+/// we are killed. To be started by the main thread, of a program that answers [`CHILD_EXEC`] as `sexton` does.
+pub fn tied(argv: &[String]) -> Command {
+    let mut command = Command::new(own_program().unwrap_or_else(|| "sexton".into()));
+    command.args(child_exec::arguments(&Limits::default(), None)).args(argv).process_group(0);
+    command
+}
+
 fn command(start: &Start) -> Result<Command> {
     let Some((program, arguments)) = start.argv.split_first() else {
         return Err(Error::new(ErrorKind::Invalid, "there is no program to start"));
@@ -198,7 +214,7 @@ fn command(start: &Start) -> Result<Command> {
     let mut command = match &start.helper {
         Some(helper) => {
             let mut command = Command::new(helper);
-            command.args(child_exec::arguments(start)).args(&start.argv);
+            command.args(child_exec::arguments(&start.limits, start.user.as_deref())).args(&start.argv);
             command
         }
         None if start.user.is_some() || start.limits != Limits::default() => {

@@ -5,24 +5,27 @@
 //! not leave parts behind that nobody lists and everybody pays for; see [`Upload`].
 
 mod digest;
-mod object;
-mod s3;
 mod upload;
+mod object;
+mod keys;
+mod seal;
+mod unseal;
+mod folder;
+mod s3;
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use object_store::{
-    ObjectStore, ObjectStoreExt, PutMode, PutOptions, local::LocalFileSystem, path::Path as StorePath,
-};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutOptions, path::Path as StorePath};
 
 pub use digest::Digest;
+pub use keys::{KeyId, Keyring};
 pub use object::Content;
 pub use upload::{Upload, Written};
 
-use super::{Contents, Secret, Storage};
+use super::{Contents, Secret, storages};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How large the parts of an upload are, and so about a third of what one holds in memory; S3 takes 10,000 parts, so an
@@ -65,6 +68,7 @@ pub struct OpenStorage {
     store: Arc<dyn ObjectStore>,
     prefix: Arc<str>,
     folder: Option<PathBuf>,
+    keys: Arc<Keyring>,
     part_bytes: usize,
 }
 
@@ -79,24 +83,26 @@ impl OpenStorage {
     ///
     /// # Errors
     /// [`ErrorKind::NotFound`] if there is no such storage, or none of the secrets that it names;
-    /// [`ErrorKind::Outside`] if the folder is not there, or what is known of the bucket makes no sense.
+    /// [`ErrorKind::Invalid`] if one of them should be a key and is none; [`ErrorKind::Outside`] if the folder is not there, or what is known of the bucket makes no sense.
     pub fn open(name: &str, contents: &Contents) -> Result<OpenStorage> {
         let about = |error: Error| error.about(format!("storage {name}"));
-        let (store, prefix, folder): (Arc<dyn ObjectStore>, String, _) = match contents.storages.get(name) {
-            Some(Storage::Folder(path)) => {
-                (Arc::new(folder(path).map_err(about)?), String::new(), Some(path))
+        let storage = contents.storages.get(name).ok_or_else(|| unknown(name, contents))?;
+        let keys = Keyring::of(storage, contents).map_err(about)?;
+        let (store, prefix, folder): (Arc<dyn ObjectStore>, String, _) = match &storage.place {
+            storages::Place::Folder(path) => {
+                (Arc::new(folder::open(path).map_err(about)?), String::new(), Some(path))
             }
-            Some(Storage::Bucket(bucket)) => {
+            storages::Place::Bucket(bucket) => {
                 let (store, prefix) = s3::open(bucket, contents).map_err(about)?;
                 (Arc::new(store), prefix, None)
             }
-            None => return Err(unknown(name, contents)),
         };
         Ok(OpenStorage {
             place: Place { name: name.into(), hidden: hidden(name, contents) },
             store,
             prefix: prefix.into(),
             folder: folder.cloned(),
+            keys: Arc::new(keys),
             part_bytes: PART_BYTES,
         })
     }
@@ -113,14 +119,20 @@ impl OpenStorage {
         &self.place.name
     }
 
-    /// Begins an object: what is written is compressed and streamed, and the object is there once
-    /// [`Upload::finish`] says so.
+    /// What its objects are encrypted with.
+    pub fn keys(&self) -> &Keyring {
+        &self.keys
+    }
+
+    /// Begins an object: what is written is compressed, encrypted if the storage has a key, and streamed; the object is
+    /// there once [`Upload::finish`] says so.
     ///
     /// # Errors
     /// [`ErrorKind::Invalid`] if `key` cannot be one.
     pub fn upload(&self, key: &str) -> Result<Upload> {
         let path = self.path(key)?;
-        Ok(Upload::new(self.place.clone(), Arc::clone(&self.store), path, self.part_bytes))
+        let (place, store) = (self.place.clone(), Arc::clone(&self.store));
+        Upload::new(place, store, path, self.part_bytes, self.keys.present())
     }
 
     /// Writes a small object as it is, unless one of this key is there.
@@ -172,7 +184,8 @@ impl OpenStorage {
     pub async fn open_object(&self, key: &str) -> Result<Content> {
         let found = self.store.get(&self.path(key)?).await;
         let found = found.map_err(|error| failed(&self.place, &format!("cannot read {key}"), &error))?;
-        Ok(Content::new(self.place.clone(), key.to_owned(), found.into_stream()))
+        let keys = Arc::clone(&self.keys);
+        Ok(Content::new(self.place.clone(), key.to_owned(), keys, found.into_stream()))
     }
 
     /// All objects below `prefix` (a folder, not the beginning of a name), in the order of their keys.
@@ -233,7 +246,7 @@ impl OpenStorage {
         }
         if let Some(folder) = &self.folder {
             let folder = folder.join(path.as_ref());
-            let removed = tokio::task::spawn_blocking(move || remove_folder(&folder)).await;
+            let removed = tokio::task::spawn_blocking(move || folder::remove(&folder)).await;
             let removed = removed.unwrap_or_else(|error| Err(std::io::Error::other(error)));
             return removed.map_err(|error| {
                 Error::new(ErrorKind::Outside, format!("cannot delete {prefix}"))
@@ -263,7 +276,7 @@ impl OpenStorage {
     pub async fn delete_unfinished(&self, prefix: &str) -> Result<()> {
         let Some(folder) = &self.folder else { return Ok(()) };
         let folder = folder.join(self.path(prefix)?.as_ref());
-        let removed = tokio::task::spawn_blocking(move || remove_staged(&folder)).await;
+        let removed = tokio::task::spawn_blocking(move || folder::remove_staged(&folder)).await;
         removed.unwrap_or_else(|error| Err(std::io::Error::other(error))).map_err(|error| {
             Error::new(ErrorKind::Outside, format!("cannot delete what is unfinished in {prefix}"))
                 .about(format!("storage {}", self.place.name))
@@ -300,27 +313,12 @@ fn unknown(name: &str, contents: &Contents) -> Error {
         .with_remedy(format!("add [storages.{name}] to the replica's local file"))
 }
 
-fn folder(path: &std::path::Path) -> Result<LocalFileSystem> {
-    if !path.is_dir() {
-        return Err(Error::new(ErrorKind::Outside, format!("the folder {} is not there", path.display()))
-            .with_remedy("create it, or mount what belongs there; it is not made, since a missing mount looks the same"));
-    }
-    let store = LocalFileSystem::new_with_prefix(path).map_err(|error| {
-        Error::new(ErrorKind::Outside, format!("cannot use the folder {}", path.display())).caused_by(error)
-    })?;
-    Ok(store.with_fsync(true))
-}
-
-fn remove_folder(folder: &std::path::Path) -> std::io::Result<()> {
-    match std::fs::remove_dir_all(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
-}
-
 /// The secrets of a storage.
 fn hidden(name: &str, contents: &Contents) -> Arc<[Secret]> {
-    let Some(Storage::Bucket(bucket)) = contents.storages.get(name) else { return Arc::default() };
+    let Some(storages::Place::Bucket(bucket)) = contents.storages.get(name).map(|storage| &storage.place)
+    else {
+        return Arc::default();
+    };
     let named = [&bucket.access_key_id, &bucket.secret_access_key].into_iter().flatten();
     named.filter_map(|name| contents.secrets.get(name).ok().cloned()).collect()
 }
@@ -330,45 +328,35 @@ fn strike_out(text: String, hidden: &[Secret]) -> String {
     hidden.iter().fold(text, |text, secret| text.replace(secret.expose(), "[secret]"))
 }
 
-/// Until an object is complete, the client library writes to `NAME#NUMBER` beside it; no key of ours has a `#`.
-fn remove_staged(folder: &std::path::Path) -> std::io::Result<()> {
-    let entries = match std::fs::read_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let entry = entry?;
-        let name = entry.file_name();
-        let number = name.to_str().and_then(|name| name.rsplit_once('#')).map(|(_, number)| number);
-        if number.is_some_and(|number| number.parse::<u64>().is_ok()) && entry.file_type()?.is_file() {
-            match std::fs::remove_file(entry.path()) {
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                removed => removed?,
-            }
-        }
-    }
-    Ok(())
-}
-
 /// What the client library reports, with what helps. Its texts hold those of their causes, so the causes are left out.
 fn failed(storage: &Place, what: &str, error: &(dyn std::error::Error + 'static)) -> Error {
     // Judged before secrets are struck out of it: a short one may be part of any word.
     let text = error.to_string();
     let denied = ["403 Forbidden", "401 Unauthorized"].iter().any(|status| text.contains(status));
     let text = strike_out(text, &storage.hidden);
+    let remedy = match denied {
+        true => "check the storage's access_key_id and secret_access_key, and what they may do in the bucket"
+            .to_owned(),
+        false => remedy(storage, error),
+    };
+    Error::new(ErrorKind::Outside, format!("{what}: {text}"))
+        .about(format!("storage {}", storage.name))
+        .with_remedy(remedy)
+}
+
+fn remedy(storage: &Place, error: &(dyn std::error::Error + 'static)) -> String {
+    let within = error.downcast_ref::<std::io::Error>().and_then(std::io::Error::get_ref);
+    if let Some(broken) = within.and_then(|error| error.downcast_ref::<unseal::Broken>()) {
+        return broken.remedy(&storage.name);
+    }
     let remedy = match error.downcast_ref::<object_store::Error>() {
-        _ if denied => {
-            "check the storage's access_key_id and secret_access_key, and what they may do in the bucket"
-        }
         Some(object_store::Error::NotFound { .. }) => "check that the bucket and the object are there",
         Some(object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. }) => {
             "the storage must take a write on condition that nothing is there (If-None-Match)"
         }
         _ => "see whether the storage can be reached from here and has room",
     };
-    Error::new(ErrorKind::Outside, format!("{what}: {text}"))
-        .about(format!("storage {}", storage.name))
-        .with_remedy(remedy)
+    remedy.to_owned()
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Reading one object back: unpacked, and hashed as it is stored.
+//! Reading one object back: hashed as it is stored, decrypted if it is encrypted, and unpacked.
 //!
 //! What is easy to get wrong: the unpacker may stop before the last stored byte, so what follows is read too before the
 //! sum is taken; or bytes appended to an object would pass unseen.
@@ -6,6 +6,7 @@
 use std::{
     io,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
 };
 
@@ -15,7 +16,7 @@ use futures_util::{StreamExt, stream::BoxStream};
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader, ReadBuf};
 use tokio_util::io::StreamReader;
 
-use super::{Digest, Place, failed};
+use super::{Digest, Place, failed, keys::Keyring, unseal::Unsealer};
 use crate::error::{Error, Result};
 
 /// How much is unpacked at a time.
@@ -27,18 +28,20 @@ type Stored = StreamReader<BoxStream<'static, io::Result<Bytes>>, Bytes>;
 pub struct Content {
     storage: Place,
     key: String,
-    decoder: ZstdDecoder<BufReader<Hashed>>,
+    decoder: ZstdDecoder<BufReader<Unsealer<Hashed>>>,
 }
 
 impl Content {
     pub(super) fn new(
         storage: Place,
         key: String,
+        keys: Arc<Keyring>,
         stored: BoxStream<'static, object_store::Result<Bytes>>,
     ) -> Self {
         let stored = StreamReader::new(stored.map(|part| part.map_err(io::Error::from)).boxed());
         let hashed = Hashed { stored, digest: Digest::default() };
-        let mut decoder = ZstdDecoder::new(BufReader::with_capacity(CHUNK_BYTES, hashed));
+        let plain = Unsealer::new(hashed, keys);
+        let mut decoder = ZstdDecoder::new(BufReader::with_capacity(CHUNK_BYTES, plain));
         decoder.multiple_members(true);
         Content { storage, key, decoder }
     }
@@ -46,7 +49,7 @@ impl Content {
     /// The next of what was written; `None` at its end.
     ///
     /// # Errors
-    /// If the storage does not answer, or what it holds cannot be unpacked.
+    /// If the storage does not answer, or what it holds cannot be decrypted or unpacked.
     ///
     /// # Cancel safety
     /// Dropping the future may lose a chunk.
@@ -72,7 +75,7 @@ impl Content {
         loop {
             rest.clear();
             match self.decoder.get_mut().read_buf(&mut rest).await {
-                Ok(0) => return Ok(self.decoder.get_ref().get_ref().digest.clone()),
+                Ok(0) => return Ok(self.decoder.get_ref().get_ref().inner().digest.clone()),
                 Ok(_) => {}
                 Err(error) => return Err(self.failed(error)),
             }
@@ -84,7 +87,7 @@ impl Content {
     }
 }
 
-/// Hashes what is stored, on its way to the unpacker.
+/// Hashes what is stored, on its way to whoever decrypts it.
 struct Hashed {
     stored: Stored,
     digest: Digest,

@@ -1,4 +1,4 @@
-//! Writing one object: compressed, hashed, in parts, and never half.
+//! Writing one object: compressed, encrypted if the storage has a key, hashed, in parts, and never half.
 //!
 //! Memory is bounded by three parts, whatever the size. What is easy to get wrong: a multipart upload that is dropped stays
 //! on the server, invisible and paid for; so every way out but [`Upload::finish`] aborts it, and a drop spawns that.
@@ -14,7 +14,7 @@ use async_compression::tokio::write::ZstdEncoder;
 use object_store::{ObjectStore, buffered::BufWriter, path::Path as StorePath};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
-use super::{Digest, Place, failed};
+use super::{Digest, Place, failed, keys::Key, seal::Sealer};
 use crate::error::{Error, Result};
 
 /// Parts under way at once, besides the one that is being filled.
@@ -35,7 +35,7 @@ pub struct Written {
 pub struct Upload {
     storage: Place,
     key: String,
-    encoder: Option<ZstdEncoder<Sink>>,
+    encoder: Option<ZstdEncoder<Sealer<Sink>>>,
     plain_bytes: u64,
 }
 
@@ -45,11 +45,14 @@ impl Upload {
         store: Arc<dyn ObjectStore>,
         path: StorePath,
         part_bytes: usize,
-    ) -> Self {
-        let key = path.to_string();
+        key: Option<&Key>,
+    ) -> Result<Self> {
+        let name = path.to_string();
         let inner = BufWriter::with_capacity(store, path, part_bytes).with_max_concurrency(PARTS_AT_ONCE);
         let sink = Sink { inner, digest: Digest::default() };
-        Upload { storage, key, encoder: Some(ZstdEncoder::new(sink)), plain_bytes: 0 }
+        let sealer = Sealer::new(sink, key)
+            .map_err(|error| failed(&storage, &format!("cannot write {name}"), &error))?;
+        Ok(Upload { storage, key: name, encoder: Some(ZstdEncoder::new(sealer)), plain_bytes: 0 })
     }
 
     /// Writes on; waits for the storage where it is slower.
@@ -81,7 +84,7 @@ impl Upload {
         };
         // From here on the client library aborts by itself where a part or the end fails.
         encoder.shutdown().await.map_err(|error| self.failed(error))?;
-        let digest = &encoder.get_ref().digest;
+        let digest = &encoder.get_ref().inner().digest;
         Ok(Written { plain_bytes: self.plain_bytes, bytes: digest.bytes(), sha256: digest.sha256() })
     }
 
@@ -111,14 +114,14 @@ impl Drop for Upload {
     }
 }
 
-async fn give_up(mut encoder: ZstdEncoder<Sink>, storage: Place, key: String) {
-    if let Err(error) = encoder.get_mut().inner.abort().await {
+async fn give_up(mut encoder: ZstdEncoder<Sealer<Sink>>, storage: Place, key: String) {
+    if let Err(error) = encoder.get_mut().inner_mut().inner.abort().await {
         let error = failed(&storage, "cannot give it up", &error);
         tracing::debug!(key, %error, "upload.abort_failed");
     }
 }
 
-/// Hashes what the encoder gives, on its way to the storage.
+/// Hashes what the sealer gives, on its way to the storage.
 struct Sink {
     inner: BufWriter,
     digest: Digest,

@@ -5,6 +5,7 @@
 //! no session of its own kind. It holds nothing, sets nothing, and so works behind a transaction pooler too.
 
 mod ask;
+mod definition;
 mod notices;
 mod refused;
 mod rows;
@@ -23,10 +24,9 @@ use crate::{
     statements,
 };
 
+pub use definition::JobDefinition;
 pub use notices::{ChannelRow, NoticeRow};
-pub use rows::{
-    DueRow, HoldRow, JobDefinition, JobRow, RequestedRow, ResourceRow, RunRow, RunningRow, ScheduleRow,
-};
+pub use rows::{DueRow, HoldRow, JobRow, RequestedRow, ResourceRow, RunRow, RunningRow, ScheduleRow};
 pub use submit::OneOff;
 
 /// A session of a person.

@@ -67,6 +67,7 @@ fn job(id: i64, need: Need) -> Job {
             lock_id: 1,
             version: 7,
             revision: 1,
+            parent_id: None,
             search_path: None,
             target_name: None,
             target_oid: None,
@@ -80,7 +81,7 @@ fn job(id: i64, need: Need) -> Job {
         last_scheduled_at: None,
         occurrence: Some(ago(1)),
         origin: Some(Origin::Schedule),
-        attempt: 0,
+        begun: false,
         priority: 0,
         turn: 0,
         run_options: json!({}),
@@ -235,7 +236,7 @@ fn an_occurrence_that_is_too_late_is_skipped_but_no_retry_and_no_extra_one() {
     let plan = planned_from(snapshot(vec![late()]), &[]);
     assert!(matches!(&plan.decisions[..], [Decision::Skip(_, next)] if next.coalesced == 1));
     assert!(plan.claims.is_empty());
-    for begun in [Job { attempt: 1, ..late() }, Job { origin: Some(Origin::Extra), ..late() }] {
+    for begun in [Job { begun: true, ..late() }, Job { origin: Some(Origin::Extra), ..late() }] {
         let plan = planned_from(snapshot(vec![begun]), &[]);
         assert!(plan.decisions.is_empty());
         assert_eq!(claims(&plan), [1]);

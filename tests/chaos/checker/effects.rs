@@ -29,7 +29,7 @@ pub fn no_superseded_commit(indexed: &Indexed<'_>, verdict: &mut Verdict) {
                 verdict.broken("I1", describe(run, fence, order, refusal));
             }
         }
-        if run.destructive && run.real && is_halted(indexed, fence) {
+        if run.destructive && run.real && indexed.is_halted(fence.committed) {
             verdict.broken("I1", describe(run, fence, "commit", "everything destructive was halted"));
         }
     }
@@ -54,11 +54,6 @@ fn refusal(row: &Change, run: &Run) -> Option<&'static str> {
     }
 }
 
-fn is_halted(indexed: &Indexed<'_>, fence: &Fence) -> bool {
-    let before = |at: &&(Option<i64>, bool)| at.0.is_some() && at.0 < fence.committed;
-    indexed.history.halts.iter().rev().find(before).is_some_and(|(_, halted)| *halted)
-}
-
 fn describe(run: &Run, fence: &Fence, order: &str, refusal: &str) -> String {
     format!(
         "{}: a batch of run {} (version {}, revision {}) committed though {refusal} (by {order} order, moment {})",
@@ -79,6 +74,11 @@ pub fn effect_is_progress(indexed: &Indexed<'_>, verdict: &mut Verdict) {
         totals.1 += fence.rows;
     }
     let mut effects = indexed.history.gone.clone();
+    // What a fan-out submits; 0 stands for a person.
+    let submitted = |change: &&Change| change.source.is_some_and(|source| source > 0);
+    for xid in indexed.history.changes.iter().filter(submitted).filter_map(|change| change.inserted_by) {
+        *effects.entry(xid).or_default() += 1;
+    }
     for step in &indexed.history.steps {
         *effects.entry(step.xid).or_default() += 1;
         if recorded.get(&step.xid).is_some_and(|(_, runs)| !runs.contains(&step.run)) {

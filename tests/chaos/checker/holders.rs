@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use uuid::Uuid;
 
 use super::{Indexed, Verdict};
+use crate::history::Change;
 
 /// One running run a job; a version belongs to one run; nobody takes a job from a session that is alive.
 pub fn one_holder(indexed: &Indexed<'_>, verdict: &mut Verdict) {
@@ -23,13 +24,15 @@ pub fn one_holder(indexed: &Indexed<'_>, verdict: &mut Verdict) {
                     format!("{}: version {} was taken from a live holder", change.name, change.version),
                 );
             }
-            if last.is_some_and(|last| change.version < last || change.version > last + 1) {
-                verdict.broken(
-                    "I5",
-                    format!("{}: version {last:?} was followed by {}", change.name, change.version),
-                );
+            // Each change of hands is one step, and nothing else is more than one.
+            let step = last.map_or(0, |last: &Change| change.version - last.version);
+            let changed_hands = last.is_some_and(|last| last.run != change.run);
+            if !(0..=1).contains(&step) || (changed_hands && step == 0) {
+                let what =
+                    format!("{}: version {} came {step} after the one before", change.name, change.version);
+                verdict.broken("I5", what);
             }
-            last = Some(change.version);
+            last = Some(change);
         }
     }
     let mut running: HashMap<i64, usize> = HashMap::new();

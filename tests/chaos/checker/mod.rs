@@ -8,6 +8,8 @@ mod effects;
 mod holders;
 mod occurrences;
 mod outside;
+mod starts;
+mod told;
 
 use std::{collections::HashMap, fmt};
 
@@ -70,6 +72,8 @@ impl Verdict {
 pub struct Indexed<'a> {
     pub history: &'a History,
     pub runs: HashMap<Uuid, &'a Run>,
+    /// Of each job and occurrence, the run that succeeded.
+    pub succeeded: HashMap<(i64, i64), &'a Run>,
     /// Changes of each job, by moment.
     pub changes: HashMap<i64, Vec<&'a Change>>,
 }
@@ -80,7 +84,15 @@ impl<'a> Indexed<'a> {
         for change in &history.changes {
             changes.entry(change.job).or_default().push(change);
         }
-        Indexed { history, runs: history.runs.iter().map(|run| (run.id, run)).collect(), changes }
+        let succeeded = history.runs.iter().filter(|run| run.state == "succeeded");
+        let succeeded = succeeded.map(|run| ((run.job, run.occurrence), run)).collect();
+        Indexed { history, runs: history.runs.iter().map(|run| (run.id, run)).collect(), succeeded, changes }
+    }
+
+    /// Whether everything destructive was halted when this was committed.
+    pub fn is_halted(&self, committed: Option<i64>) -> bool {
+        let before = |at: &&(Option<i64>, bool)| at.0.is_some() && at.0 < committed;
+        self.history.halts.iter().rev().find(before).is_some_and(|(_, halted)| *halted)
     }
 
     pub fn changes_of(&self, job: i64) -> &[&'a Change] {
@@ -100,7 +112,12 @@ pub fn check(history: &History) -> Verdict {
     holders::tokens_grow(&indexed, &mut verdict);
     occurrences::none_lost(&indexed, &mut verdict);
     occurrences::wishes_granted(&indexed, &mut verdict);
+    occurrences::submitted_run(&indexed, &mut verdict);
+    starts::none_too_many(&indexed, &mut verdict);
+    starts::none_beside(&indexed, &mut verdict);
+    starts::places_kept(&indexed, &mut verdict);
     outside::calls(&indexed, &mut verdict);
+    told::as_it_is(&indexed, &mut verdict);
     let states = history.runs.iter().map(|run| run.state.as_str());
     verdict.seen.attempts = history.runs.len();
     verdict.seen.successes = states.clone().filter(|state| *state == "succeeded").count();

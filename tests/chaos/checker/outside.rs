@@ -83,12 +83,8 @@ fn side_by_side(
 
 /// An occurrence that succeeded is not called again.
 fn again(indexed: &Indexed<'_>, run: &Run, call: &Call, what: &str, verdict: &mut Verdict) {
-    let done = indexed.history.runs.iter().find(|other| {
-        other.job == run.job
-            && other.occurrence == run.occurrence
-            && other.state == "succeeded"
-            && other.id != run.id
-            && other.finished.is_some_and(|finished| finished + QUEUE < call.at)
+    let done = indexed.succeeded.get(&(run.job, run.occurrence)).filter(|other| {
+        other.id != run.id && other.finished.is_some_and(|finished| finished + QUEUE < call.at)
     });
     if let Some(done) = done
         && !excused(indexed, Some(&run), done.finished.unwrap_or_default(), call.at)

@@ -44,7 +44,7 @@ pub async fn database_clock() -> Result<String> {
     let late = "SELECT bool_and(scheduled_at > $1::timestamptz + interval '59 min') AND clock_timestamp() > $1 + interval '59 min'
         FROM sexton.job WHERE planned";
     world.until("an hour forward: one run, the rest counted", SOON, late, &[&true_time]).await?;
-    let forward: i64 = world.get("SELECT count(*) FROM sexton.run", &[]).await?;
+    let forward: i64 = world.get("SELECT count(*) FROM chaos.run", &[]).await?;
     set("+0")?;
     world
         .until(

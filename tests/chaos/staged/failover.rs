@@ -14,7 +14,7 @@ use crate::{
     diary,
     fleet::Fleet,
     history::History,
-    process::{Setup, conninfo},
+    process::{Setup, conninfo, output},
     world::{Result, Server, World},
 };
 
@@ -71,6 +71,10 @@ pub async fn promote(loss: Loss) -> Result<String> {
     diary::read_into(&mut history, fleet.keeper.diaries())?;
     let known = history.acknowledged.len();
     let lost = lost_acknowledgements(&mut history);
+    if loss == Loss::Commits {
+        // Claims and outcomes that the logs tell of may be lost as well.
+        history.told.clear();
+    }
     if (loss == Loss::Nothing) != (lost == 0) {
         return Err(format!("{lost} of {known} acknowledged steps were lost").into());
     }
@@ -161,7 +165,7 @@ async fn copy_by_dump(from: &Server, world: &World, to: &Server) -> Result<()> {
     let bin = &from.cluster.binaries().dir;
     let mut dump = Command::new(bin.join("pg_dump"));
     dump.arg(from.cluster.conninfo(world.database()));
-    let dumped = tokio::task::spawn_blocking(move || dump.output()).await??;
+    let dumped = output(dump).await?;
     if !dumped.status.success() {
         return Err(format!("pg_dump: {}", String::from_utf8_lossy(&dumped.stderr)).into());
     }
@@ -172,7 +176,7 @@ async fn copy_by_dump(from: &Server, world: &World, to: &Server) -> Result<()> {
         .args(["-qX", "-v", "ON_ERROR_STOP=1", "-f"])
         .arg(file.path())
         .arg(to.cluster.conninfo("restored"));
-    let restored = tokio::task::spawn_blocking(move || restore.output()).await??;
+    let restored = output(restore).await?;
     if !restored.status.success() {
         return Err(format!("psql: {}", String::from_utf8_lossy(&restored.stderr)).into());
     }

@@ -10,8 +10,8 @@ use crate::{
 };
 
 /// No run was called failed: whatever the server lacked was not the job's fault.
-async fn nobody_failed(world: &World) -> Result<()> {
-    let sql = "SELECT count(*), min(error) FROM sexton.run WHERE state IN ('failed', 'timed_out')";
+pub async fn nobody_failed(world: &World) -> Result<()> {
+    let sql = "SELECT count(*), min(error) FROM chaos.run WHERE state IN ('failed', 'timed_out')";
     let rows = world.rows(sql, &[]).await?;
     let failed: i64 = rows[0].get(0);
     if failed > 0 {

@@ -2,7 +2,9 @@
 //!
 //! All of them end with the checker. What a machine lacks (root, a program) makes a stage skipped, out loud.
 
+mod binaries;
 mod clocks;
+mod ends;
 mod failover;
 mod limits;
 mod networks;
@@ -54,6 +56,8 @@ enum Scene {
     MidCall(outside::Mishap),
     Rude(outside::Rude),
     Secrets,
+    Ends,
+    Binaries,
 }
 
 const fn stage(number: &'static str, name: &'static str, scene: Scene) -> Stage {
@@ -93,7 +97,9 @@ pub const ALL: &[Stage] = &[
         Scene::MidCall(outside::Mishap::Terminated),
     ),
     stage("F30", "a holder is frozen in mid-call and mid-program", Scene::MidCall(outside::Mishap::Frozen)),
+    stage("F31", "the server's files are replaced while it runs", Scene::Binaries),
     stage("secrets", "found nowhere, where all that uses them fails", Scene::Secrets),
+    stage("end", "interrupted, killed or failed, the suite leaves nothing behind", Scene::Ends),
     stage("mutant", "call-after-takeover", Scene::Rude(outside::Rude::Late)),
     stage("mutant", "call-with-another-key", Scene::Rude(outside::Rude::OtherKey)),
     stage("mutant", "calls-side-by-side", Scene::Rude(outside::Rude::Beside)),
@@ -101,8 +107,26 @@ pub const ALL: &[Stage] = &[
 ];
 
 impl Stage {
+    /// Whether it is played only where that is asked for.
+    pub fn is_long(&self) -> bool {
+        matches!(self.scene, Scene::Binaries)
+    }
+
+    /// Whether it mostly waits, and leaves the suite's server to others.
+    pub fn is_patient(&self) -> bool {
+        matches!(
+            self.scene,
+            Scene::SilentServer
+                | Scene::Failover(_)
+                | Scene::Restored
+                | Scene::Network
+                | Scene::DatabaseClock
+                | Scene::DiskFull
+        )
+    }
+
     /// Plays it; what is worth saying of it.
-    pub async fn play(&self, server: &mut Server) -> Result<String> {
+    pub async fn play(&self, server: &Server) -> Result<String> {
         match &self.scene {
             Scene::Points => points::every_point(server).await,
             Scene::Poison => points::poison(server).await,
@@ -124,6 +148,8 @@ impl Stage {
             Scene::TwentyAtOnce => starts::twenty_at_once(server).await,
             Scene::Calls => outside::killed(server).await,
             Scene::MidCall(mishap) => outside::in_the_middle(server, *mishap).await,
+            Scene::Binaries => binaries::replaced(server).await,
+            Scene::Ends => ends::nothing_left().await,
             Scene::Secrets => secrets::nowhere(server).await,
             Scene::Rude(rude) => outside::by_hand(server, *rude).await,
         }

@@ -100,7 +100,7 @@ pub async fn poison(server: &Server) -> Result<String> {
         deaths += fleet.revive()?;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    let runs: i64 = world.get("SELECT count(*) FROM sexton.run WHERE state = 'lost'", &[]).await?;
+    let runs: i64 = world.get("SELECT count(*) FROM chaos.run WHERE state = 'lost'", &[]).await?;
     if runs != 3 {
         return Err(format!("{runs} attempts instead of 3").into());
     }

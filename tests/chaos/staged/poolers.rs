@@ -90,7 +90,7 @@ pub async fn transaction_mode(server: &Server) -> Result<String> {
             refused += 1;
         }
     }
-    let touched: i64 = world.get("SELECT count(*) FROM sexton.run", &[]).await?;
+    let touched: i64 = world.get("SELECT count(*) FROM chaos.run", &[]).await?;
     if touched > 0 {
         return Err(format!("{touched} runs behind a transaction pooler").into());
     }
@@ -113,7 +113,7 @@ pub async fn session_mode(server: &Server) -> Result<String> {
     if !behind.last_words().contains("in the session, though") {
         return Err(format!("it does not say that its settings are dropped: {}", behind.last_words()).into());
     }
-    let claimed: i64 = world.get("SELECT count(*) FROM sexton.run", &[]).await?;
+    let claimed: i64 = world.get("SELECT count(*) FROM chaos.run", &[]).await?;
     if claimed > 0 {
         return Err(format!("{claimed} runs without the settings of a lease").into());
     }

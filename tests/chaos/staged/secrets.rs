@@ -52,7 +52,7 @@ pub async fn nowhere(server: &Server) -> Result<String> {
     }
     fleet.drain(SOON).await?;
     let quoted: i64 =
-        world.get("SELECT count(*) FROM sexton.run WHERE report::text LIKE '%[secret]%'", &[]).await?;
+        world.get("SELECT count(*) FROM chaos.run WHERE report::text LIKE '%[secret]%'", &[]).await?;
     if quoted == 0 {
         return Err("no answer quoted a secret: this showed nothing".into());
     }

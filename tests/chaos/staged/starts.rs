@@ -9,7 +9,7 @@ use crate::{
     fleet::Fleet,
     process::{Program, Setup, conninfo},
     replica,
-    world::{Result, Server, World},
+    world::{RECORDER, Result, Server, World},
 };
 
 /// Replicas that do not know a kind run beside some that do; a table changes its shape under them meanwhile.
@@ -39,7 +39,7 @@ pub async fn old_replica(server: &Server) -> Result<String> {
     world.execute("SELECT sexton.pause(name) FROM sexton.job").await?;
     let still = "SELECT bool_and(state = 'idle' AND planned) FROM sexton.job";
     world.until("it is still", SOON, still, &[]).await?;
-    let failed: i64 = world.get("SELECT count(*) FROM sexton.run WHERE state = 'failed'", &[]).await?;
+    let failed: i64 = world.get("SELECT count(*) FROM chaos.run WHERE state = 'failed'", &[]).await?;
     if failed > 0 {
         return Err(format!("{failed} runs failed when a table changed").into());
     }
@@ -74,8 +74,9 @@ pub async fn twenty_at_once(server: &Server) -> Result<String> {
             return Err(format!("{} ended by {status}: {}", migration.name, migration.last_words()).into());
         }
     }
-    world.execute(include_str!("../recorder.sql")).await?;
-    world.execute(include_str!("../targets.sql")).await?;
+    for (_, text) in RECORDER {
+        world.execute(text).await?;
+    }
     for index in 0..20 {
         let program = if index % 2 == 0 { Program::Sexton } else { Program::Embedded };
         fleet.join(&world, index, |setup| Setup { program, slots: 1, ..setup }).await?;
@@ -130,7 +131,7 @@ pub async fn other_schemas(server: &Server) -> Result<String> {
 
 async fn nobody_failed(world: &World) -> Result<()> {
     let failed: i64 =
-        world.get("SELECT count(*) FROM sexton.run WHERE state IN ('failed', 'refused')", &[]).await?;
+        world.get("SELECT count(*) FROM chaos.run WHERE state IN ('failed', 'refused')", &[]).await?;
     if failed > 0 {
         return Err(format!("{failed} runs failed").into());
     }
@@ -185,13 +186,13 @@ pub async fn two_builds(server: &Server) -> Result<String> {
     }
     fleet.ready(&world).await?;
     for turn in 0..24 {
-        let count: i64 = world.get("SELECT count(*) FROM sexton.run", &[]).await?;
+        let count: i64 = world.get("SELECT count(*) FROM chaos.run", &[]).await?;
         let member = &mut fleet.members[turn % 4];
         member.process.drain(SOON).await?;
         member.setup = member.setup.clone().variable(super::BUILD, builds[(turn / 4 + turn + 1) % 2]);
         member.restart(&fleet.keeper, &[])?;
         world.execute("SELECT chaos.breed(300)").await?;
-        world.until("runs go on", SOON, "SELECT count(*) > $1 FROM sexton.run", &[&count]).await?;
+        world.until("runs go on", SOON, "SELECT count(*) > $1 FROM chaos.run", &[&count]).await?;
     }
     world
         .until(

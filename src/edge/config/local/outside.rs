@@ -14,14 +14,14 @@ use super::{
         tree::{Node, Value},
     },
     notices,
-    section::Section,
+    section::{Section, named_secret},
 };
 use crate::outside::{
     Command, Contents, Database, Endpoint, HttpRules, Mail, Secret, Storage,
     commands::{CommandParam, GRACE, Limits},
     http::HostPattern,
     secrets::{Known, is_name},
-    storages::Bucket,
+    storages::{self, Bucket},
 };
 
 /// The sections that are tables of names, and the keys of each.
@@ -39,6 +39,8 @@ pub(in crate::edge::config) const NAMED: &[(&str, &[&str])] = &[
             "secret_access_key",
             "virtual_hosted",
             "plain_http",
+            "encrypt_with",
+            "decrypt_with",
         ],
     ),
     ("commands", &["argv", "cwd", "env", "user", "params", "cpu_time", "memory_mib", "open_files", "grace"]),
@@ -46,6 +48,10 @@ pub(in crate::edge::config) const NAMED: &[(&str, &[&str])] = &[
     ("recipients", &["to"]),
     ("webhooks", &["url", "secrets", "private_addresses", "plain_http"]),
 ];
+
+/// The keys of `[storages.NAME]` that say something of a bucket.
+const BUCKET: &[&str] =
+    &["region", "endpoint", "access_key_id", "secret_access_key", "virtual_hosted", "plain_http"];
 
 /// The sections that are one table, and the keys of each.
 pub(in crate::edge::config) const SINGLE: &[(&str, &[&str])] = &[
@@ -189,16 +195,20 @@ fn endpoint(section: &mut Section<'_>) -> Option<Endpoint> {
 }
 
 fn storage(section: &mut Section<'_>) -> Option<Storage> {
+    let encrypt_with = section.secret("encrypt_with");
+    let decrypt_with = section.texts("decrypt_with", named_secret);
+    Some(Storage { place: place(section)?, encrypt_with, decrypt_with })
+}
+
+fn place(section: &mut Section<'_>) -> Option<storages::Place> {
     match (section.has("folder"), section.has("url")) {
         (true, false) => {
-            let bucket_keys =
-                NAMED.iter().find(|(name, _)| *name == "storages").map_or(&[][..], |(_, keys)| keys);
-            for key in bucket_keys.iter().filter(|key| **key != "folder") {
+            for key in BUCKET {
                 section.wrong(key, "is for buckets; this storage is a folder");
             }
-            section.text_as("folder", absolute).map(Storage::Folder)
+            section.text_as("folder", absolute).map(storages::Place::Folder)
         }
-        (false, true) => bucket(section).map(Storage::Bucket),
+        (false, true) => bucket(section).map(storages::Place::Bucket),
         (true, true) => {
             section.wrong("url", "a storage is a `folder` or a bucket's `url`, not both");
             None

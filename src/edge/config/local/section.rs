@@ -149,11 +149,7 @@ impl<'a> Section<'a> {
 
     /// The name in `secret:NAME`.
     pub(super) fn secret(&mut self, key: &'static str) -> Option<String> {
-        self.text_as(key, |text| {
-            crate::outside::secrets::reference(text)
-                .map(str::to_owned)
-                .ok_or_else(|| "takes the name of a secret: \"secret:NAME\", with [secrets.NAME]".to_owned())
-        })
+        self.text_as(key, named_secret)
     }
 
     /// The entries of a table within the section; empty if the file does not say.
@@ -167,4 +163,11 @@ impl<'a> Section<'a> {
             }
         }
     }
+}
+
+/// The name in `secret:NAME`.
+pub(super) fn named_secret(text: &str) -> Result<String, String> {
+    crate::outside::secrets::reference(text)
+        .map(str::to_owned)
+        .ok_or_else(|| "takes the name of a secret: \"secret:NAME\", with [secrets.NAME]".to_owned())
 }

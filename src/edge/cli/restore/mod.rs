@@ -1,21 +1,24 @@
-//! `sexton restore`: what lies in a storage, whether it is sound, and bringing it back.
+//! `sexton restore`: what lies in a storage, whether it is sound, and bringing it back; archives of purges in `archive`.
 //!
 //! It reads the storage and writes to the application's tables, and needs no schema `sexton`. What is easy to get wrong: a
 //! restore without a word about where writes to the tables that were backed up; so it asks for nothing less than their
 //! very shape, and stops at the first row that is there already.
 
+mod archive;
+
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use comfy_table::Cell;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Context, Exit, file, format, output};
 use crate::{
-    edge::restore::{self, Checked, Choice, Into, OnConflict, Restored, Target, Wanted},
+    edge::restore::{self, Checked, Choice, Into, Likeness, OnConflict, Restored, Target, Wanted},
     error::{Error, Result},
     outside::{
-        backup::{Backup, SetManifest},
+        backup::{Backup, Manifest, SetManifest},
         storage::OpenStorage,
     },
 };
@@ -23,29 +26,39 @@ use crate::{
 /// What `restore` takes.
 #[derive(Debug, Args)]
 pub(super) struct RestoreArgs {
-    /// The backup: the beginning of its id, or `latest`
-    backup: Option<String>,
+    /// The backup: the beginning of its id, or `latest`; of an archive, the beginning of a run's id
+    #[arg(value_name = "ID")]
+    pub(super) id: Option<String>,
+    /// Rows that purges kept here, instead of a backup
+    #[arg(long, conflicts_with = "file")]
+    archive: bool,
     /// The storage that it lies in, by its name in the local file
     #[arg(long, value_name = "NAME")]
-    storage: String,
+    pub(super) storage: String,
     /// The replica's local file, which knows the storage
     #[arg(long, value_name = "FILE", env = "SEXTON_CONFIG")]
     config: Option<PathBuf>,
-    /// Only backups of this job
+    /// Only what this job wrote
     #[arg(long, value_name = "JOB")]
-    job: Option<String>,
+    pub(super) job: Option<String>,
     /// Only what lies below this prefix
     #[arg(long, value_name = "PREFIX", default_value = "", hide_default_value = true)]
-    prefix: String,
-    /// List backups, newest first, and do nothing
+    pub(super) prefix: String,
+    /// Of an archive: only what was archived at this instant or later (`2027-01-01T00:00Z`)
+    #[arg(long, value_name = "INSTANT", requires = "archive")]
+    pub(super) since: Option<Timestamp>,
+    /// Of an archive: only what was archived before this instant
+    #[arg(long, value_name = "INSTANT", requires = "archive")]
+    pub(super) until: Option<Timestamp>,
+    /// List backups, newest first, or the runs of an archive, and do nothing
     #[arg(long, conflicts_with_all = ["verify", "dry_run", "set", "into", "schema", "file", "on_conflict"])]
-    list: bool,
-    /// Read backups whole and compare them with their manifests: the one named, or all
+    pub(super) list: bool,
+    /// Read backups whole and compare them with their manifests: the one named, or all; or an archive with its receipts
     #[arg(long, conflicts_with_all = ["dry_run", "set", "into", "schema", "file", "on_conflict"])]
-    verify: bool,
-    /// Only this set; may be given several times
+    pub(super) verify: bool,
+    /// Only this set, of an archive this table; may be given several times
     #[arg(long, value_name = "SET")]
-    set: Vec<String>,
+    pub(super) set: Vec<String>,
     /// Into this table, for one set
     #[arg(long, value_name = "TABLE", conflicts_with_all = ["schema", "file"])]
     into: Option<String>,
@@ -55,12 +68,15 @@ pub(super) struct RestoreArgs {
     /// Into this file, for one set: as it was exported, unpacked
     #[arg(long, value_name = "PATH", conflicts_with = "on_conflict")]
     file: Option<PathBuf>,
-    /// What becomes of rows that are there already
+    /// What becomes of rows that are there already [default: fail, of an archive skip]
     #[arg(long, value_name = "ACTION", value_enum)]
     on_conflict: Option<Conflict>,
     /// Say what would be restored, and do not
     #[arg(long)]
-    dry_run: bool,
+    pub(super) dry_run: bool,
+    /// Also a backup that is not encrypted, though the storage encrypts what is written now
+    #[arg(long, conflicts_with_all = ["list", "verify"])]
+    unencrypted: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -70,18 +86,29 @@ enum Conflict {
     Replace,
 }
 
-impl From<Option<Conflict>> for OnConflict {
-    fn from(conflict: Option<Conflict>) -> Self {
-        match conflict {
-            None | Some(Conflict::Fail) => OnConflict::Fail,
+impl RestoreArgs {
+    /// What becomes of rows that are there already.
+    pub(super) fn on_conflict(&self, unsaid: OnConflict) -> OnConflict {
+        match self.on_conflict {
+            None => unsaid,
+            Some(Conflict::Fail) => OnConflict::Fail,
             Some(Conflict::Skip) => OnConflict::Skip,
             Some(Conflict::Replace) => OnConflict::Replace,
+        }
+    }
+
+    /// Where rows go.
+    pub(super) fn into(&self) -> Into {
+        match (&self.into, &self.schema) {
+            (Some(table), _) => Into::Table(table.clone()),
+            (None, Some(schema)) => Into::Schema(schema.clone()),
+            (None, None) => Into::Tables,
         }
     }
 }
 
 /// How values are read, and no limits: a restore takes as long as it takes.
-const SETTINGS: &[(&str, &str)] = &[
+pub(super) const SETTINGS: &[(&str, &str)] = &[
     ("DateStyle", "ISO"),
     ("IntervalStyle", "postgres"),
     ("TimeZone", "UTC"),
@@ -97,7 +124,15 @@ pub(super) async fn restore(context: &Context, args: &RestoreArgs) -> Result<Exi
         return Ok(exit);
     }
     let storage = OpenStorage::open(&args.storage, &context.outside.contents())?;
-    let wanted = Wanted { prefix: args.prefix.clone(), job: args.job.clone(), id: args.backup.clone() };
+    if args.archive {
+        return archive::restore(context, &storage, args).await;
+    }
+    let wanted = Wanted {
+        prefix: args.prefix.clone(),
+        job: args.job.clone(),
+        id: args.id.clone(),
+        unencrypted: args.unencrypted,
+    };
     let choice = Choice::of(&storage, &wanted).await?;
     if args.list {
         return list(context, &choice);
@@ -139,6 +174,7 @@ async fn into_file(
             .with_remedy("name one by --set"));
     };
     if dry_run {
+        restore::is_free(path)?;
         let into = path.display().to_string();
         return Ok(vec![Restored { set: set.name.clone(), into, rows: set.rows, written: 0 }]);
     }
@@ -152,21 +188,10 @@ async fn into_tables(
     sets: &[&SetManifest],
     args: &RestoreArgs,
 ) -> Result<Vec<Restored>> {
-    let into = match (&args.into, &args.schema) {
-        (Some(table), _) => Into::Table(table.clone()),
-        (None, Some(schema)) => Into::Schema(schema.clone()),
-        (None, None) => Into::Tables,
-    };
-    let on_conflict = OnConflict::from(args.on_conflict);
+    let (into, on_conflict) = (args.into(), args.on_conflict(OnConflict::Fail));
     let mut session = context.global.connector()?.open("sexton/restore", SETTINGS).await?.client;
-    let targets = restore::plan(&session, sets, &into, on_conflict).await?;
+    let targets = restore::plan(&session, sets, &into, (on_conflict, Likeness::Same)).await?;
     if args.dry_run {
-        let planned = |target: &Target| Restored {
-            set: target.set.name.clone(),
-            into: target.table.clone(),
-            rows: target.set.rows,
-            written: 0,
-        };
         return Ok(targets.iter().map(planned).collect());
     }
     restore::into_tables(&mut session, storage, backup, &targets, on_conflict).await
@@ -182,19 +207,29 @@ fn tell(context: &Context, backup: &Backup, restored: &[Restored], dry_run: bool
             true => format!("Would restore backup {id} of {taken}:\n"),
             false => format!("Restored backup {id} of {taken}:\n"),
         };
-        let mut table = output::table(&["SET", "ROWS", "WRITTEN", "INTO"]);
-        for set in restored {
-            table.add_row(vec![
-                Cell::new(&set.set),
-                output::number_cell(set.rows.to_string()),
-                output::number_cell(set.written.to_string()),
-                Cell::new(&set.into),
-            ]);
-        }
-        text.push_str(&output::lines(&table));
+        text.push_str(&as_table(restored));
         text
     })?;
     Ok(Exit::Done)
+}
+
+/// What would go where.
+pub(super) fn planned(target: &Target) -> Restored {
+    Restored { set: target.set.name.clone(), into: target.table.clone(), rows: target.set.rows, written: 0 }
+}
+
+/// What went where.
+pub(super) fn as_table(restored: &[Restored]) -> String {
+    let mut table = output::table(&["SET", "ROWS", "WRITTEN", "INTO"]);
+    for set in restored {
+        table.add_row(vec![
+            Cell::new(&set.set),
+            output::number_cell(set.rows.to_string()),
+            output::number_cell(set.written.to_string()),
+            Cell::new(&set.into),
+        ]);
+    }
+    output::lines(&table)
 }
 
 fn list(context: &Context, choice: &Choice) -> Result<Exit> {
@@ -203,7 +238,7 @@ fn list(context: &Context, choice: &Choice) -> Result<Exit> {
         |(key, error)| json!({ "backup": null, "manifest": key, "state": "unreadable", "problem": error.to_string() }),
     ));
     context.output.answer(&rows, |_| {
-        let mut table = output::table(&["BACKUP", "JOB", "TAKEN AT", "ROWS", "BYTES", "STATE"]);
+        let mut table = output::table(&["BACKUP", "JOB", "TAKEN AT", "ROWS", "BYTES", "KEY", "STATE"]);
         for backup in &choice.backups {
             let manifest = &backup.manifest;
             table.add_row(vec![
@@ -212,6 +247,7 @@ fn list(context: &Context, choice: &Choice) -> Result<Exit> {
                 Cell::new(format::utc(manifest.taken_at)),
                 output::number_cell(manifest.rows().to_string()),
                 output::number_cell(manifest.bytes().to_string()),
+                Cell::new(key(manifest).unwrap_or("none")),
                 Cell::new(state(backup)),
             ]);
         }
@@ -224,6 +260,10 @@ fn list(context: &Context, choice: &Choice) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+fn key(manifest: &Manifest) -> Option<&str> {
+    manifest.encryption.as_ref().map(|encryption| encryption.key.as_str())
+}
+
 fn state(backup: &Backup) -> String {
     if backup.is_whole() { "whole".to_owned() } else { format!("lacks {}", backup.missing.join(", ")) }
 }
@@ -233,7 +273,7 @@ fn as_json(backup: &Backup) -> Value {
     let set = |set: &SetManifest| json!({ "name": set.name, "table": set.table, "format": set.format, "rows": set.rows, "bytes": set.bytes });
     json!({
         "backup": manifest.run_id, "job": manifest.job, "taken_at": manifest.taken_at, "occurrence": manifest.occurrence,
-        "folder": backup.folder.path, "rows": manifest.rows(), "bytes": manifest.bytes(), "state": state(backup),
+        "folder": backup.folder.path, "rows": manifest.rows(), "bytes": manifest.bytes(), "key": key(manifest), "state": state(backup),
         "sets": manifest.sets.iter().map(set).collect::<Vec<_>>(),
     })
 }
