@@ -291,6 +291,50 @@ async fn doctor_warns_of_a_foreign_key_without_index() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_in_another_database_goes_from_the_file_to_its_end() {
+    let (home, there) = (Database::empty().await, Database::empty().await);
+    home.sexton(&["migrate", "--no-roles"]).done();
+    let script = "CREATE SCHEMA shop; CREATE TABLE shop.orders (id int, closed_at timestamptz);
+         INSERT INTO shop.orders SELECT n, now() - interval '1 year' * n FROM generate_series(1, 10) n";
+    there.client.batch_execute(script).await.expect("it can be created");
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let (jobs, local) = (path("sexton.toml"), path("local.toml"));
+    let file = "[jobs.orders]\ndatabase = \"archive\"\narmed = true\n[jobs.orders.purge]\ntable = \"shop.orders\"\n\
+                by = \"closed_at\"\nretention = \"7 years\"\n";
+    std::fs::write(&jobs, file).expect("it can be written");
+    let known = format!("[databases.archive]\nconninfo = {}\n", toml::Value::from(there.dsn.clone()));
+    std::fs::write(&local, known).expect("it can be written");
+    home.sexton(&["apply", "-f", &jobs]).done();
+    let listed = home.sexton(&["jobs"]).done();
+    assert!(listed.contains("DATABASE") && listed.contains("archive"), "{listed}");
+    let doctor = home.sexton(&["doctor", "--config", &local]);
+    assert_eq!(doctor.code, 1, "{doctor:?}");
+    assert!(doctor.stdout.contains("archive has no schema sexton_fence"), "{doctor:?}");
+    there.sexton(&["migrate", "--fence", "--no-roles"]).done();
+    let again = there.sexton(&["migrate", "--fence", "--no-roles"]).done();
+    assert!(again.starts_with("The schema sexton_fence is up to date; it belongs to"), "{again}");
+    let doctor = home.sexton(&["doctor", "--config", &local]).done();
+    assert!(doctor.contains("archive is reached as"), "{doctor}");
+    home.sexton(&["hold", "shop.orders", "id = 10", "--reason", "a case", "--in", "archive"]).done();
+    let shown = home.sexton(&["show", "orders"]).done();
+    assert!(shown.contains("1: shop.orders in archive where id = 10"), "{shown}");
+    let plan = home.sexton(&["plan", "orders", "--config", &local]).done();
+    assert!(plan.contains("would delete 3 of 10 rows"), "{plan}");
+    assert!(plan.contains("hold ") && plan.contains("a case"), "{plan}");
+    home.sexton(&["oneshot", "orders", "--config", &local]).done();
+    let left =
+        there.client.query_one("SELECT count(*) FROM shop.orders", &[]).await.expect("it can be counted");
+    assert_eq!(left.get::<_, i64>(0), 7);
+    let elsewhere = format!("{file}[jobs.tidy]\ndatabase = \"archive\"\n[jobs.tidy.upkeep]\n");
+    std::fs::write(&jobs, elsewhere).expect("it can be written");
+    let refused = home.sexton(&["apply", "-f", &jobs]);
+    assert_eq!(refused.code, 2, "{refused:?}");
+    let said = "job tidy: database: the kind upkeep works in the database of the schema sexton alone";
+    assert!(refused.stderr.contains(said), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn oneshot_without_anything_due_ends_at_once() {
     let database = Database::with_jobs().await;
     database.client.batch_execute("DELETE FROM sexton.job").await.expect("jobs can be deleted");

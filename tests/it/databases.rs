@@ -178,9 +178,9 @@ async fn when_a_pause_has_returned_no_batch_commits_there() {
     world.assert_exact().await;
 }
 
-#[tokio::test]
-async fn a_pause_waits_for_a_batch_that_is_committing_there() {
-    let world = World::new().await;
+/// A pause while the check of a batch waits there. Returns the steps that had been done when it returned, those in the end,
+/// and whether it waited.
+async fn pause_while_a_batch_is_committing_there(world: &World) -> (String, String, bool) {
     world.steps(json!({"steps": 3, "hold_before": 2})).await;
     let meanwhile = async {
         world.there.until_steps("job", 1).await;
@@ -194,18 +194,41 @@ async fn a_pause_waits_for_a_batch_that_is_committing_there() {
         let mut pause = Box::pin(operator.batch_execute("SELECT sexton.pause('job')"));
         let waits = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database()
                        AND wait_event_type = 'Lock' AND query LIKE '%sexton.pause(%'";
-        tokio::select! {
-            _ = &mut pause => panic!("it returned while a batch was committing"),
-            () = world.home.until("the pause waits", waits, &[]) => {}
-        }
+        let waited = tokio::select! {
+            paused = &mut pause => {
+                paused.unwrap();
+                false
+            }
+            () = world.home.until("the pause waits", waits, &[]) => true,
+        };
+        let mut when_it_returned = world.there.steps("job").await;
         holder.batch_execute("ROLLBACK").await.unwrap();
-        pause.await.unwrap();
-        world.there.steps("job").await
+        if waited {
+            pause.await.unwrap();
+            when_it_returned = world.there.steps("job").await;
+        }
+        (when_it_returned, waited)
     };
-    let (ran, when_it_returned) = tokio::join!(world.run(), meanwhile);
+    let (ran, (when_it_returned, waited)) = tokio::join!(world.run(), meanwhile);
     assert_eq!(ran.state, "released");
-    assert_eq!(world.there.steps("job").await, when_it_returned, "nothing commits behind it");
+    (when_it_returned, world.there.steps("job").await, waited)
+}
+
+#[tokio::test]
+async fn a_pause_waits_for_a_batch_that_is_committing_there() {
+    let world = World::new().await;
+    let (when_it_returned, in_the_end, waited) = pause_while_a_batch_is_committing_there(&world).await;
+    assert!(waited);
+    assert_eq!(when_it_returned, in_the_end, "nothing commits behind it");
     world.assert_exact().await;
+}
+
+#[tokio::test]
+async fn without_the_lock_at_home_a_batch_commits_behind_a_pause_there() {
+    let world = World::new().await;
+    patch(&world.home, "sexton.fence", "FOR SHARE", "").await;
+    let seen = pause_while_a_batch_is_committing_there(&world).await;
+    assert_eq!(seen, ("1".to_owned(), "1 2".to_owned(), false), "the control sees the violation");
 }
 
 #[tokio::test]

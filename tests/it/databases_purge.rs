@@ -9,7 +9,7 @@ use sexton::{
 use crate::{
     databases_support::{World, fenced, knowing},
     purge_support::detail,
-    support::{Db, code},
+    support::{Db, Replica, code},
 };
 
 /// 100 rows, an hour apart, of two tenants; all but 10 are old by `params()`. A trigger notes each that is deleted.
@@ -76,6 +76,67 @@ async fn a_plan_reads_there_and_a_run_deletes_there() {
         let listed: String = world.home.get("SELECT database FROM sexton.jobs", &[]).await;
         assert_eq!(listed, "archive");
     }
+}
+
+#[tokio::test]
+async fn what_goes_along_and_what_comes_after_is_there_too() {
+    let mut params = params();
+    params["children"] = json!(["app.part"]);
+    params["archive"] = json!({"table": "app.kept"});
+    params["vacuum"] = "after".into();
+    let world = World::of_purge(params).await;
+    world
+        .there
+        .execute(
+            "CREATE TABLE app.part (id int PRIMARY KEY REFERENCES app.log); CREATE TABLE app.kept (LIKE app.log);
+             INSERT INTO app.part SELECT id FROM app.log",
+        )
+        .await;
+    world.home.verb("arm", "job").await;
+    let ran = succeed(world.purge()).await;
+    assert_eq!((ran.rows, detail(&ran, "/children/0/deleted").as_i64()), (90, Some(90)), "{:?}", ran.report);
+    assert_eq!(number(&world.there, "SELECT count(*) FROM app.kept").await, 90);
+    assert!(detail(&ran, "/vacuum/done").as_array().is_some_and(|done| !done.is_empty()), "{:?}", ran.report);
+}
+
+#[tokio::test]
+async fn whole_partitions_go_there() {
+    let mut params = params();
+    params["table"] = "app.days".into();
+    params["walk"] = "partition".into();
+    let world = World::of_purge(params).await;
+    world
+        .there
+        .execute(
+            "CREATE TABLE app.days (id int, at timestamptz NOT NULL) PARTITION BY RANGE (at);
+             CREATE TABLE app.old PARTITION OF app.days FOR VALUES FROM ('2020-01-01') TO ('2020-02-01');
+             CREATE TABLE app.new PARTITION OF app.days FOR VALUES FROM ('2020-02-01') TO ('2100-01-01');
+             INSERT INTO app.days SELECT n, '2020-01-05' FROM generate_series(1, 30) n; INSERT INTO app.days VALUES (0, now()); CREATE INDEX ON app.days (at)",
+        )
+        .await;
+    world.home.verb("arm", "job").await;
+    let ran = succeed(world.purge()).await;
+    assert_eq!(detail(&ran, "/partitions/0/name"), "app.old", "{:?}", ran.report);
+    assert_eq!(
+        number(&world.there, "SELECT count(*) FROM pg_class WHERE relname IN ('old', 'new')").await,
+        1
+    );
+}
+
+#[tokio::test]
+async fn a_one_off_goes_where_its_job_does() {
+    let erase = json!({"table": "app.log", "where": "tenant = :tenant", "max_fraction": 1});
+    let world = World::of_purge(erase).await;
+    world.home.execute("UPDATE sexton.job SET inputs = '{\"tenant\": \"int\"}'").await;
+    world.home.verb("arm", "job").await;
+    let registry = world.registry(Registry::with_builtins());
+    let replica = Replica::with(&world.home, |builder| builder.registry(registry));
+    world.home.until_job("job", "planned").await;
+    world.home.execute("SELECT sexton.submit('job', '{\"tenant\": 1}')").await;
+    let done = "SELECT count(*) = 1 FROM sexton.run WHERE state = 'succeeded' AND rows_done = 50";
+    world.home.until("the one-off is done", done, &[]).await;
+    assert_eq!(number(&world.there, LEFT).await, 50);
+    replica.drain().await;
 }
 
 #[tokio::test]
@@ -242,6 +303,18 @@ async fn each_shard_has_its_turn_and_its_line() {
     assert_eq!((ran.rows, shards.deleted().await), (270, vec![90; 3]));
     let listed: String = shards.home.get("SELECT database FROM sexton.jobs", &[]).await;
     assert_eq!(listed, "shard1, shard2, shard3");
+}
+
+#[tokio::test]
+async fn a_target_that_names_no_database_is_at_home() {
+    let shards = Shards::new([true; 3]).await;
+    shards.home.execute(LOG).await;
+    let sql = "UPDATE sexton.job SET params = jsonb_set(params, '{targets,1}', (params #> '{targets,1}') - 'database'::text)";
+    shards.home.execute(sql).await;
+    shards.home.verb("arm", "job").await;
+    let ran = succeed(shards.occurrence()).await;
+    assert_eq!(lines(&ran), ["shard1 succeeded 90", " succeeded 90", "shard3 succeeded 90"]);
+    assert_eq!((number(&shards.home, LEFT).await, shards.deleted().await), (10, vec![90, 0, 90]));
 }
 
 #[tokio::test]
