@@ -27,7 +27,7 @@ use sexton::{
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
-use support::{argument, machine, quantile};
+use support::{argument, machine, quantile, text_argument};
 
 /// The database that all copies are made from.
 const TEMPLATE: &str = "template_shop";
@@ -98,15 +98,18 @@ async fn main() -> Result<()> {
     );
     println!("| rows lie | way | rows/s | × single DELETE | WAL × single | longest transaction |");
     println!("|---|---|--:|--:|--:|--:|");
+    let only = text_argument("--only").unwrap_or_default();
+    let chosen = WAYS.iter().filter(|way| **way == Way::Single || way.name().contains(&only));
+    let chosen: Vec<Way> = chosen.copied().collect();
     for layout in [Layout::ByAge, Layout::Scattered] {
         prepare(&cluster, layout, rows).await?;
-        let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); WAYS.len()];
+        let mut costs: Vec<Vec<Cost>> = vec![Vec::new(); chosen.len()];
         for _ in 0..rounds {
-            for (way, costs) in WAYS.iter().zip(&mut costs) {
+            for (way, costs) in chosen.iter().zip(&mut costs) {
                 costs.push(measure(&cluster, *way, rows).await?);
             }
         }
-        for (way, own) in WAYS.iter().zip(&costs) {
+        for (way, own) in chosen.iter().zip(&costs) {
             println!("{}", line(layout, *way, own, &costs[0]));
         }
         cluster.drop_database(TEMPLATE).await?;

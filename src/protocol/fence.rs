@@ -261,12 +261,9 @@ impl Held {
         };
         let started = Instant::now();
         let client = self.session.client();
-        let begin = match self.commits {
-            Commits::Durable => "BEGIN",
-            Commits::Relaxed => "BEGIN; SET LOCAL synchronous_commit TO off",
-        };
+        let begin = begin_batch(self.session.half_done(), self.commits);
         let (begun, affected) =
-            futures_util::join!(client.batch_execute(begin), client.execute(&statement, params));
+            futures_util::join!(client.batch_execute(&begin), client.execute(&statement, params));
         begun?;
         let rows = match affected {
             Ok(rows) => rows,
@@ -390,6 +387,16 @@ pub(crate) enum SessionState {
     Fit,
     /// It must be closed: a transaction on it may still be open.
     InDoubt,
+}
+
+/// Begins a batch of two flights. A client that freezes between them keeps the locks of its rows for less than a lease.
+fn begin_batch(half_done: Duration, commits: Commits) -> String {
+    let relaxed = match commits {
+        Commits::Durable => "",
+        Commits::Relaxed => "; SET LOCAL synchronous_commit TO off",
+    };
+    let idle = half_done.as_millis();
+    format!("BEGIN; SET LOCAL idle_in_transaction_session_timeout TO {idle}{relaxed}")
 }
 
 /// The effect and its fence as one statement. The count is an argument of the fence, so the fence comes last.

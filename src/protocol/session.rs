@@ -15,6 +15,9 @@ use crate::{
     statements,
 };
 
+/// How long the server waits in mid-batch for a client that was about to send the fence: no longer than the lease.
+const HALF_DONE: Duration = Duration::from_secs(5);
+
 /// How long a statement of a run may take, unless the run says otherwise.
 pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -75,6 +78,7 @@ pub(crate) struct RunSession {
     client: Client,
     canceler: Canceler,
     statements: BTreeMap<String, Statement>,
+    lease: Lease,
     // The connection's task stops when nobody listens any more, and ends this when it does; its content does not matter.
     messages: tokio::sync::mpsc::UnboundedReceiver<tokio_postgres::AsyncMessage>,
 }
@@ -94,7 +98,7 @@ impl RunSession {
             .first()
             .ok_or_else(|| Error::new(ErrorKind::Unsuitable, "the session does not tell its settings"))?;
         verify(&wanted, row)?;
-        Ok(RunSession { client, canceler, statements: BTreeMap::new(), messages })
+        Ok(RunSession { client, canceler, statements: BTreeMap::new(), lease: settings.lease, messages })
     }
 
     pub(crate) fn client(&self) -> &Client {
@@ -103,6 +107,11 @@ impl RunSession {
 
     pub(crate) fn canceler(&self) -> &Canceler {
         &self.canceler
+    }
+
+    /// How long the server lets this session be idle between a batch's effect and its fence.
+    pub(crate) fn half_done(&self) -> Duration {
+        self.lease.idle.min(HALF_DONE)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -26,8 +26,9 @@ use super::{
     pressure::Pressure,
     remove::Removal,
     statement::Scope,
+    tally::Tally,
     target::Facts,
-    walk::{Tally, Walk, failed},
+    walk::{Walk, failed},
 };
 use crate::{
     kind::{ParamError, PartWork, RunContext, Stop, Stopped},
