@@ -18,6 +18,9 @@ use crate::kind::{RunContext, Stop};
 pub async fn next(walk: &mut Walk<'_>, context: &mut RunContext, from: Moment) -> Result<Next, Stop> {
     let scope = walk.scope;
     let to = walk.cursor.until.map_or_else(|| end_of(walk.cursor.cutoff), Ok)?;
+    if from >= to {
+        return Ok(Next::Done);
+    }
     let size = i64::try_from(walk.pace.size()).unwrap_or(i64::MAX);
     if let Some(bound) = guess(walk, from, to) {
         walk.limit_statements(context, walk.pace.limit_of_guess()).await?;
