@@ -574,6 +574,8 @@ BEGIN
   ELSIF EXISTS (SELECT 1 FROM sexton.run_part WHERE run_id = p_run AND part > 0) THEN
     RAISE EXCEPTION 'job %: run % is split already', j.name, p_run USING ERRCODE = 'SX002';
   END IF;
+  -- It need not wait for the disk: a crash that undoes it undoes all that was committed after it.
+  PERFORM set_config('synchronous_commit', 'off', true);
   INSERT INTO sexton.run_part (run_id, part, cursor)
     SELECT p_run, c.ordinality, c.value FROM jsonb_array_elements(p_cursors) WITH ORDINALITY c;
 END $$;
@@ -598,6 +600,8 @@ BEGIN
   IF stop IS NOT NULL THEN
     PERFORM pg_advisory_unlock_shared(class, key);
   ELSE
+    -- Nor need this, for which the next worker waits: no session outlives a crash of the server.
+    PERFORM set_config('synchronous_commit', 'off', true);
     UPDATE sexton.run SET worker_pids = worker_pids || pg_backend_pid() WHERE id = p_run AND state = 'running';
   END IF;
   RETURN stop;

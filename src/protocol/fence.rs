@@ -136,12 +136,8 @@ impl Held {
         params: &[&(dyn ToSql + Sync)],
         cursor: Value,
     ) -> Result<Batch, Stop> {
-        let begin = match self.commits {
-            // What is recorded here must not be lost there.
-            _ if self.elsewhere.is_some() => "BEGIN",
-            Commits::Durable => "BEGIN",
-            Commits::Relaxed => "BEGIN; SET LOCAL synchronous_commit TO off",
-        };
+        // What is recorded here must not be lost there.
+        let commits = if self.elsewhere.is_some() { Commits::Durable } else { self.commits };
         let session = self.at_work();
         session.settle_abandoned().await?;
         failpoint!("batch.before");
@@ -151,6 +147,7 @@ impl Held {
             Err(error) => return self.undone(error).map(Batch::Undone),
         };
         let started = Instant::now();
+        let begin = begin_batch(session.half_done(), commits);
         let client = session.client();
         let affected = async {
             match counted {
@@ -161,7 +158,7 @@ impl Held {
                 }
             }
         };
-        let (begun, affected) = futures_util::join!(client.batch_execute(begin), affected);
+        let (begun, affected) = futures_util::join!(client.batch_execute(&begin), affected);
         begun?;
         let rows = match affected {
             Ok(rows) => rows,
@@ -252,6 +249,16 @@ impl Held {
             None => Err(error.into()),
         }
     }
+}
+
+/// Begins a batch of two flights. A client that freezes between them keeps the locks of its rows for less than a lease.
+fn begin_batch(half_done: Duration, commits: Commits) -> String {
+    let relaxed = match commits {
+        Commits::Durable => "",
+        Commits::Relaxed => "; SET LOCAL synchronous_commit TO off",
+    };
+    let idle = half_done.as_millis();
+    format!("BEGIN; SET LOCAL idle_in_transaction_session_timeout TO {idle}{relaxed}")
 }
 
 /// The effect and its fence as one statement. The count is an argument of the fence, so the fence comes last.

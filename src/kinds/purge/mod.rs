@@ -50,10 +50,12 @@ mod statement;
 #[cfg(feature = "backup")]
 mod stored;
 mod summary;
+mod tally;
 mod target;
 mod targets;
 mod text;
 mod turns;
+mod visits;
 mod walk;
 mod walk_detach;
 mod walk_heap;

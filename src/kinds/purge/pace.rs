@@ -41,6 +41,10 @@ const LEAST_ROWS: f64 = 1000.0;
 const MOST_ROWS: f64 = 500_000.0;
 /// How long a batch may take at first.
 const LIMIT: Duration = Duration::from_millis(450);
+/// How long it may take before it is made smaller than the floor.
+const LIMIT_AT_FLOOR: Duration = Duration::from_millis(3600);
+/// How many times its aim a batch may take that turns out to hold more than was expected.
+const GUESS_AIMS: u32 = 5;
 /// How long a batch may take if it cannot be made smaller.
 const LIMIT_MOST: Duration = Duration::from_secs(300);
 
@@ -70,14 +74,9 @@ impl Pace {
         }
     }
 
-    /// How much of the database it may take.
-    pub fn pacing(&self) -> Pacing {
-        self.pacing
-    }
-
-    /// Whether nothing counts but to be through: the size of a batch is then its own business.
-    pub fn is_hasty(&self) -> bool {
-        self.pacing == Pacing::Full && !self.fixed
+    /// Whether the size of a batch is its own business, as long as it takes about its time.
+    pub fn may_guess(&self) -> bool {
+        !self.fixed && !matches!(self.pacing, Pacing::RowsPerSecond(_))
     }
 
     /// What the next batch takes, in units.
@@ -88,6 +87,12 @@ impl Pace {
     /// How long the next batch may take before it is taken back and made smaller.
     pub fn limit(&self) -> Duration {
         self.limit
+    }
+
+    /// The same, for a batch whose end is a guess: no more than a few times its aim, unless that is out of reach anyway.
+    pub fn limit_of_guess(&self) -> Duration {
+        let (aim, expected) = (self.aim(), self.cost.unwrap_or(0.0) * self.size);
+        if expected < 2.0 * aim.as_secs_f64() { self.limit.min(aim * GUESS_AIMS) } else { self.limit }
     }
 
     /// A batch of `units` with so many rows took that long: sets the next size, and says how long to rest.
@@ -113,13 +118,14 @@ impl Pace {
         }
     }
 
-    /// A batch took longer than the limit, and was taken back. The next one is half as large; one that cannot be
-    /// smaller gets twice the time. False if that was already the most.
+    /// A batch took longer than the limit, and was taken back. The next one is half as large, but not below the floor
+    /// before it had some seconds; one that cannot be smaller gets twice the time, until that is the most.
     #[must_use]
     pub fn too_long(&mut self) -> Patience {
         self.cost = self.cost.map(|cost| cost * 1.5);
-        if self.size >= 2.0 {
-            self.size /= 2.0;
+        let floor = if self.fixed || self.limit >= LIMIT_AT_FLOOR { 1.0 } else { self.least.min(self.most) };
+        if self.size > floor {
+            self.size = (self.size / 2.0).max(floor);
             self.least = self.least.min(self.size);
             Patience::Left
         } else if self.limit < LIMIT_MOST {
@@ -186,7 +192,25 @@ mod tests {
     }
 
     #[test]
-    fn it_halves_below_the_floor_then_waits_longer_then_gives_up() {
+    fn it_waits_longer_at_the_floor_then_halves_below_it() {
+        let mut pace = Pace::new(Pacing::Gentle, Unit::ROW, None);
+        let before = pace.limit();
+        for (size, limit) in [(1000, 2), (1000, 4), (1000, 8), (500, 8), (250, 8)] {
+            assert_eq!(pace.too_long(), Patience::Left);
+            assert_eq!((pace.size(), pace.limit()), (size, before * limit));
+        }
+    }
+
+    #[test]
+    fn what_turns_out_larger_than_guessed_is_broken_off_unless_all_are_slow() {
+        let mut pace = Pace::new(Pacing::Gentle, Unit::ROW, None);
+        assert_eq!(pace.limit_of_guess(), Duration::from_millis(100));
+        let _ = pace.took(1000, 1000, Duration::from_millis(80));
+        assert_eq!(pace.limit_of_guess(), pace.limit(), "a slow disk is no wrong guess");
+    }
+
+    #[test]
+    fn a_fixed_size_is_halved_then_waits_longer_then_gives_up() {
         let mut pace = Pace::new(Pacing::Gentle, Unit::ROW, Some(4));
         let before = pace.limit();
         assert_eq!((pace.too_long(), pace.size()), (Patience::Left, 2));
