@@ -55,7 +55,7 @@ async fn one_point(world: World, name: &'static str, action: &str) -> Result<()>
 }
 
 /// Waits until the first replica has come to its point.
-async fn reached(fleet: &mut Fleet, action: &str) -> Result<()> {
+pub async fn reached(fleet: &mut Fleet, action: &str) -> Result<()> {
     let process = &mut fleet.members[0].process;
     let deadline = Instant::now() + SOON;
     while Instant::now() < deadline {
