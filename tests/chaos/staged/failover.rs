@@ -60,6 +60,9 @@ pub async fn promote(loss: Loss) -> Result<String> {
     }
     let now = standby.world(world.database()).await?;
     let took = goes_on(&now, before, promoted).await?;
+    if took > Duration::from_secs(5) {
+        return Err(format!("the first claim came {took:.1?} after the promotion").into());
+    }
     fleet.heal()?;
     for member in &fleet.members {
         member.proxy.reset();

@@ -38,6 +38,7 @@ enum Scene {
     Points,
     Poison,
     HeldCommit,
+    FrozenAnywhere,
     SilentServer,
     Failover(failover::Loss),
     Restored,
@@ -72,6 +73,7 @@ pub const ALL: &[Stage] = &[
     stage("F2", "at every named point a replica exits, aborts, panics, freezes", Scene::Points),
     stage("F2", "a run that kills its replica ends at max_attempts", Scene::Poison),
     stage("F4", "a holder frozen between fence and COMMIT", Scene::HeldCommit),
+    stage("F4", "a holder frozen anywhere in a batch of one statement", Scene::FrozenAnywhere),
     stage(
         "F9",
         "failover that loses nothing; a standby is refused (F12)",
@@ -136,6 +138,7 @@ impl Stage {
             Scene::Points => points::every_point(server).await,
             Scene::Poison => points::poison(server).await,
             Scene::HeldCommit => points::held_commit(server).await,
+            Scene::FrozenAnywhere => points::frozen_anywhere(server).await,
             Scene::SilentServer => points::silent_server(server).await,
             Scene::Failover(loss) => failover::promote(*loss).await,
             Scene::Restored => failover::restored(server).await,
