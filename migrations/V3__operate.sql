@@ -66,6 +66,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   touched bigint;
 BEGIN
+  -- The row alone would do, but not soon: claims that come meanwhile share it, one after the other, past us. For the
+  -- table they stand in line.
+  LOCK TABLE sexton.meta IN EXCLUSIVE MODE;
   UPDATE sexton.meta SET halted_at = coalesce(halted_at, clock_timestamp()), halted_by = sexton.actor(), halt_reason = reason;
   -- Touching the row makes it a barrier: this waits for a batch that is committing, and later ones see the halt.
   UPDATE sexton.job j SET version = j.version

@@ -2,6 +2,7 @@
 //!
 //! All of them end with the checker. What a machine lacks (root, a program) makes a stage skipped, out loud.
 
+mod backups;
 mod binaries;
 mod clocks;
 mod ends;
@@ -37,6 +38,7 @@ enum Scene {
     Points,
     Poison,
     HeldCommit,
+    FrozenAnywhere,
     SilentServer,
     Failover(failover::Loss),
     Restored,
@@ -58,6 +60,8 @@ enum Scene {
     Secrets,
     Ends,
     Binaries,
+    Backups,
+    BeforeTheCall,
 }
 
 const fn stage(number: &'static str, name: &'static str, scene: Scene) -> Stage {
@@ -69,6 +73,7 @@ pub const ALL: &[Stage] = &[
     stage("F2", "at every named point a replica exits, aborts, panics, freezes", Scene::Points),
     stage("F2", "a run that kills its replica ends at max_attempts", Scene::Poison),
     stage("F4", "a holder frozen between fence and COMMIT", Scene::HeldCommit),
+    stage("F4", "a holder frozen anywhere in a batch of one statement", Scene::FrozenAnywhere),
     stage(
         "F9",
         "failover that loses nothing; a standby is refused (F12)",
@@ -97,6 +102,8 @@ pub const ALL: &[Stage] = &[
         Scene::MidCall(outside::Mishap::Terminated),
     ),
     stage("F30", "a holder is frozen in mid-call and mid-program", Scene::MidCall(outside::Mishap::Frozen)),
+    stage("F30", "a holder is frozen before its call and before its program", Scene::BeforeTheCall),
+    stage("F2", "a backup ends around its manifest", Scene::Backups),
     stage("F31", "the server's files are replaced while it runs", Scene::Binaries),
     stage("secrets", "found nowhere, where all that uses them fails", Scene::Secrets),
     stage("end", "interrupted, killed or failed, the suite leaves nothing behind", Scene::Ends),
@@ -131,6 +138,7 @@ impl Stage {
             Scene::Points => points::every_point(server).await,
             Scene::Poison => points::poison(server).await,
             Scene::HeldCommit => points::held_commit(server).await,
+            Scene::FrozenAnywhere => points::frozen_anywhere(server).await,
             Scene::SilentServer => points::silent_server(server).await,
             Scene::Failover(loss) => failover::promote(*loss).await,
             Scene::Restored => failover::restored(server).await,
@@ -148,6 +156,8 @@ impl Stage {
             Scene::TwentyAtOnce => starts::twenty_at_once(server).await,
             Scene::Calls => outside::killed(server).await,
             Scene::MidCall(mishap) => outside::in_the_middle(server, *mishap).await,
+            Scene::Backups => backups::at_the_manifest(server).await,
+            Scene::BeforeTheCall => outside::before_the_call(server).await,
             Scene::Binaries => binaries::replaced(server).await,
             Scene::Ends => ends::nothing_left().await,
             Scene::Secrets => secrets::nowhere(server).await,
