@@ -27,9 +27,9 @@ impl Archive {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn check(&self) -> Result<(), ParamError> {
+    pub fn check(&self, path: &str) -> Result<(), ParamError> {
         match self.table.trim().is_empty() {
-            true => Err(ParamError::new("archive", "names no table")),
+            true => Err(ParamError::new(path, "names no table")),
             false => Ok(()),
         }
     }
