@@ -10,6 +10,9 @@ mod support;
 // What kinds say of themselves: examples validate, documentation says the same.
 mod descriptions;
 
+// Values that mean nothing, in every place of every kind.
+mod wrong_values;
+
 // References that dangle or expired: an oracle, concurrent appends, owners.
 mod references;
 mod references_audit;

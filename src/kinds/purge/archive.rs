@@ -15,7 +15,10 @@ use super::{
 #[cfg(feature = "backup")]
 use crate::{
     kind::Need,
-    outside::backup::{Format, is_prefix},
+    outside::{
+        backup::{Format, is_prefix},
+        secrets,
+    },
 };
 use crate::{
     kind::{ParamError, RunContext, Stop, sql::is_about_the_text},
@@ -44,8 +47,8 @@ impl Archive {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn check(&self) -> Result<(), ParamError> {
-        let wrong = |message: &str| Err(ParamError::new("archive", message));
+    pub fn check(&self, path: &str) -> Result<(), ParamError> {
+        let wrong = |message: &str| Err(ParamError::new(path, message));
         if self.table.as_ref().is_some_and(|table| table.trim().is_empty()) {
             return wrong("names no table");
         }
@@ -55,7 +58,9 @@ impl Archive {
                 _ if self.table.is_some() => {
                     wrong("names a table and a storage: rows are kept in one of them")
                 }
-                _ if storage.trim().is_empty() => wrong("names no storage"),
+                _ if !secrets::is_name(storage) => {
+                    wrong("storage takes a name of the replica's local file: [storages.NAME]")
+                }
                 Some(prefix) if !is_prefix(prefix) => {
                     wrong("prefix takes letters, digits and . _ - in parts divided by /")
                 }
