@@ -116,6 +116,7 @@ statements! {
     PURGE_IS_DETACHED = "purge_is_detached";
     PURGE_KEY = "purge_key";
     PURGE_MOMENT = "purge_moment";
+    PURGE_NAMED = "purge_named";
     PURGE_NAMES = "purge_names";
     PURGE_PARTITIONS = "purge_partitions";
     PURGE_PLAN_CACHED = "purge_plan_cached";

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::stored::{self, Stored};
 use super::{
     statement::Quoted,
-    target::{self, Facts, wrong},
+    target::{self, Facts},
 };
 #[cfg(feature = "backup")]
 use crate::{
@@ -136,16 +136,20 @@ pub async fn read(
         return stored::read(context, archive, storage, facts).await;
     }
     let table = archive.table.as_deref().unwrap_or_default();
-    let Some((_, oid)) = target::find(context, table).await? else {
+    let Some((was, oid)) = target::find(context, table).await? else {
         let reason = format!("params.{name}: there is no table {table}");
         let remedy = format!("CREATE TABLE {table} (LIKE {});", facts.name());
         return Err(Stop::refused(reason, remedy));
     };
     let rows = context.query(statements::PURGE_ARCHIVE, &[&facts.oid(), &oid]).await?;
     let Some(row) = rows.first() else {
-        return Err(wrong(name, format!("table {table} is gone")));
+        return Err(target::gone(name, &was, context.job()));
     };
     let there: String = row.get("name");
+    if there != was {
+        let reason = format!("params.{name}: {was} was renamed or replaced since the job was saved");
+        return Err(Stop::refused(reason, target::arm_again(context.job())));
+    }
     let refused = |reason: String, remedy: String| {
         Err(Stop::refused(format!("params.{name}: {there} {reason}"), remedy))
     };

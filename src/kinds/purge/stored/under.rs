@@ -44,9 +44,9 @@ impl Under {
     }
 
     /// Where it lies.
-    pub(super) fn spot(&self, prefix: &str) -> Spot {
+    pub(super) fn spot(&self, storage: &str, prefix: &str) -> Spot {
         let of = (prefix, self.job.as_str(), self.occurrence);
-        Spot::new(of, (&self.token, self.install), (self.part, self.seq))
+        Spot::new(of, (&self.token, self.install, storage), (self.part, self.seq))
     }
 
     /// The receipt of what it wrote to a storage, with one set so far.
