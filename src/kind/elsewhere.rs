@@ -16,6 +16,7 @@ use crate::{
     protocol::{
         connect::Connector,
         elsewhere::{Elsewhere, Extent, Pulse, about},
+        held::Held,
     },
 };
 
@@ -69,6 +70,11 @@ impl Drop for Keeper {
 }
 
 impl RunContext {
+    /// What is left of it when the work is over.
+    pub(crate) fn into_held(self) -> Held {
+        self.held
+    }
+
     /// The other database that the work is done in now, by its name; `None` at home.
     pub fn database(&self) -> Option<&str> {
         self.held.elsewhere()

@@ -11,7 +11,7 @@
 //! row is unlocked though the batch there may still be on its way. It then commits behind a barrier, once; it still
 //! commits before whatever a newer holder does, since that one installs its token first.
 
-use std::sync::Arc;
+use std::sync::Weak;
 
 use serde_json::Value;
 use tokio_postgres::{
@@ -54,7 +54,7 @@ pub(crate) enum Extent {
 
 /// Shows the server that the run lives while its work is elsewhere.
 pub(crate) struct Pulse {
-    client: Arc<Client>,
+    client: Weak<Client>,
     token: (i64, i64, Uuid),
 }
 
@@ -236,7 +236,7 @@ impl Held {
     pub(crate) fn pulse(&self) -> Pulse {
         let claim = &self.claim;
         let token = (claim.job_id, claim.version, claim.run_id);
-        Pulse { client: self.session.shared_client(), token }
+        Pulse { client: self.session.weak_client(), token }
     }
 
     /// A session elsewhere that is lost is the run's failure, as long as its own session is good for saying so.
@@ -308,12 +308,15 @@ impl Pulse {
     /// # Cancel safety
     /// Safe.
     pub(crate) async fn beat(&self) -> Result<()> {
+        let Some(client) = self.client.upgrade() else {
+            return Err(Error::new(ErrorKind::Unreachable, "the run session is closed"));
+        };
         let (job, version, run) = &self.token;
         let token: [(&(dyn ToSql + Sync), Type); 3] =
             [(job, Type::INT8), (version, Type::INT8), (run, Type::UUID)];
-        match self.client.query_typed(statements::PING, &token).await {
+        match client.query_typed(statements::PING, &token).await {
             // Asked within a transaction that the fence has just ended, perhaps. Whether the run must stop, that says.
-            Err(error) if error.as_db_error().is_none() || self.client.is_closed() => Err(error.into()),
+            Err(error) if error.as_db_error().is_none() || client.is_closed() => Err(error.into()),
             _ => Ok(()),
         }
     }

@@ -6,7 +6,11 @@
 //! outlived its client by more than two hours; with these, measured on the prototype, by 15 s at the most. All of them
 //! may be set by any role.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use tokio_postgres::{Client, Row, Statement, types::ToSql, types::Type};
 
@@ -161,9 +165,9 @@ impl RunSession {
         &self.client
     }
 
-    /// The client, for whoever must send something beside the run.
-    pub(super) fn shared_client(&self) -> Arc<Client> {
-        Arc::clone(&self.client)
+    /// The client, for whoever must send something beside the run; it does not keep the session open.
+    pub(super) fn weak_client(&self) -> Weak<Client> {
+        Arc::downgrade(&self.client)
     }
 
     pub(crate) fn canceler(&self) -> &Canceler {

@@ -101,11 +101,11 @@ async fn run(shared: &Shared, job: &Job, held: Held, kind: &Registered) -> Tried
         }
     };
     let Some(settlement) = settlement else {
-        abandon(context.held).await;
+        abandon(context.into_held()).await;
         shared.tell(&RunEvent::Lost(&info));
         return Attempt::Ran { outcome: None }.into();
     };
-    let (recorded, session) = end(shared, job, context.held, &settlement, come_back).await;
+    let (recorded, session) = end(shared, job, context.into_held(), &settlement, come_back).await;
     let outcome = match recorded {
         Ok(Recorded::Finished(due_at)) => {
             let (outcome, error) = (settlement.outcome.as_str(), settlement.error.as_deref());

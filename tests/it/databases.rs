@@ -181,7 +181,8 @@ async fn when_a_pause_has_returned_no_batch_commits_there() {
 /// A pause while the check of a batch waits there. Returns the steps that had been done when it returned, those in the end,
 /// and whether it waited.
 async fn pause_while_a_batch_is_committing_there(world: &World) -> (String, String, bool) {
-    world.steps(json!({"steps": 3, "hold_before": 2})).await;
+    // So many that the run is not over when the pause, which waits no more, gets its turn.
+    world.steps(json!({"steps": 100, "hold_before": 2})).await;
     let meanwhile = async {
         world.there.until_steps("job", 1).await;
         let holder = world.there.session().await;
@@ -229,6 +230,24 @@ async fn without_the_lock_at_home_a_batch_commits_behind_a_pause_there() {
     patch(&world.home, "sexton.fence", "FOR SHARE", "").await;
     let seen = pause_while_a_batch_is_committing_there(&world).await;
     assert_eq!(seen, ("1".to_owned(), "1 2".to_owned(), false), "the control sees the violation");
+}
+
+#[tokio::test]
+async fn a_run_that_is_dropped_between_the_two_fences_can_be_ended() {
+    let world = World::new().await;
+    world.steps(json!({"steps": 3, "hold_before": 2})).await;
+    world.home.execute("UPDATE sexton.job SET timeout = '1 second', max_attempts = 1").await;
+    let meanwhile = async {
+        world.there.until_steps("job", 1).await;
+        let holder = world.there.session().await;
+        holder.batch_execute("BEGIN; SELECT FROM sexton_fence.job FOR UPDATE").await.unwrap();
+        world.there.open_gate("gate").await;
+        world.home.until_outcomes("job", "timed_out").await;
+        holder.batch_execute("ROLLBACK").await.unwrap();
+    };
+    let (ran, ()) = tokio::join!(world.run(), meanwhile);
+    assert_eq!((ran.state.as_str(), ran.batches), ("timed_out", 1));
+    assert_eq!(world.there.steps("job").await, "1");
 }
 
 #[tokio::test]

@@ -22,6 +22,8 @@ mod promises;
 
 mod workers;
 
+mod elsewhere;
+
 mod explore;
 
 mod keeps;

@@ -68,6 +68,14 @@ impl Params {
                 "does not reach into another database: deferred rows are noted at home",
             ));
         }
+        // An object whose receipt is at home, and only there, must not be lost with it while its rows are gone there.
+        #[cfg(feature = "backup")]
+        if self.archives().any(|archive| archive.storage.is_some()) {
+            return Some((
+                "archive",
+                "keeps rows of another database in a table there, and not in a storage",
+            ));
+        }
         None
     }
 }

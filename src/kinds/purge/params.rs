@@ -231,14 +231,17 @@ impl Params {
         #[cfg(feature = "http")]
         needs.extend(self.before_delete.iter().flat_map(super::before::BeforeDelete::needs));
         #[cfg(feature = "backup")]
-        {
-            let children = self.children.iter().flatten().filter_map(Child::more);
-            let archives = children.filter_map(|child| child.archive.as_ref()).chain(&self.archive);
-            needs.extend(archives.filter_map(Archive::needs));
-        }
+        needs.extend(self.archives().filter_map(Archive::needs));
         needs.sort();
         needs.dedup();
         needs
+    }
+
+    /// Where rows of the table and its children are kept.
+    #[cfg(feature = "backup")]
+    pub(super) fn archives(&self) -> impl Iterator<Item = &Archive> {
+        let children = self.children.iter().flatten().filter_map(Child::more);
+        children.filter_map(|child| child.archive.as_ref()).chain(&self.archive)
     }
 
     /// What becomes of old rows in partitions that do not go as a whole.
