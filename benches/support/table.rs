@@ -31,6 +31,7 @@ const FILL: &str = "
 
 /// Makes the database that copies are made from, with the table as `create` does: half of it is older than a year.
 pub async fn prepare(cluster: &Cluster, create: &str, rows: u64, place: &str) -> Result<()> {
+    cluster.drop_database(TEMPLATE).await?;
     cluster.create_database(TEMPLATE).await?;
     let connector = Connector::from(cluster.config(TEMPLATE));
     migrate::run(&connector, &Options::default(), |_| {}).await?;
@@ -39,11 +40,6 @@ pub async fn prepare(cluster: &Cluster, create: &str, rows: u64, place: &str) ->
     session.client.batch_execute(&format!("{create}; {fill}")).await?;
     session.client.batch_execute("VACUUM (FREEZE, ANALYZE) audit_log").await?;
     Ok(())
-}
-
-/// Drops what `prepare` made.
-pub async fn forget(cluster: &Cluster) -> Result<()> {
-    cluster.drop_database(TEMPLATE).await
 }
 
 /// A fresh copy.

@@ -3,8 +3,8 @@
 //! The controller knows the size of the last batch and how long it took. It aims at a time, moves towards it by at most
 //! a factor, and never goes below a floor just to chase a time that a slow disk denies it: on the prototype, three of
 //! four naive controllers ended at 50 rows a batch and a tenth of the throughput, for nothing. What is easy to get
-//! wrong: part of each batch's time is the commit's own, which no smaller batch makes shorter; slowing down is done by
-//! resting.
+//! wrong: part of each batch's time is the commit's own, which no smaller batch makes shorter (by counting it in, this
+//! one too ended at a tenth where each commit waited a tenth of a second); slowing down is done by resting.
 
 use std::time::Duration;
 
@@ -95,16 +95,21 @@ impl Pace {
         if expected < 2.0 * aim.as_secs_f64() { self.limit.min(aim * GUESS_AIMS) } else { self.limit }
     }
 
-    /// A batch of `units` with so many rows took that long: sets the next size, and says how long to rest.
-    pub fn took(&mut self, units: u64, rows: u64, time: Duration) -> Duration {
-        if !self.fixed && units > 0 {
-            let cost = time.as_secs_f64().max(1e-6) / units as f64;
-            let smooth = self.cost.map_or(cost, |before| 0.6 * before + 0.4 * cost);
-            self.cost = Some(smooth);
-            let aim = self.aim().as_secs_f64() / smooth;
-            let next = aim.clamp(self.size / 2.0, self.size * 3.0);
-            self.size = next.clamp(self.least.min(self.most), self.most);
+    /// A batch of `units` took that long, its commit apart: sets the next size.
+    pub fn learn(&mut self, units: u64, time: Duration) {
+        if self.fixed || units == 0 {
+            return;
         }
+        let cost = time.as_secs_f64().max(1e-6) / units as f64;
+        let smooth = self.cost.map_or(cost, |before| 0.6 * before + 0.4 * cost);
+        self.cost = Some(smooth);
+        let aim = self.aim().as_secs_f64() / smooth;
+        let next = aim.clamp(self.size / 2.0, self.size * 3.0);
+        self.size = next.clamp(self.least.min(self.most), self.most);
+    }
+
+    /// How long to rest after a batch with so many rows that took that long, its commit included.
+    pub fn rest_after(&self, rows: u64, time: Duration) -> Duration {
         match self.pacing {
             Pacing::Gentle => time,
             Pacing::Full => Duration::ZERO,
@@ -164,7 +169,7 @@ mod tests {
         for round in 0..60_u32 {
             let noise = 1.0 + 0.2 * f64::from(round % 3) - 0.2;
             last = Duration::from_secs_f64(noise * (fixed + each * unit.rows * pace.size() as f64));
-            let _ = pace.took(pace.size(), 0, last);
+            pace.learn(pace.size(), last);
         }
         (pace.size(), last)
     }
@@ -205,7 +210,7 @@ mod tests {
     fn what_turns_out_larger_than_guessed_is_broken_off_unless_all_are_slow() {
         let mut pace = Pace::new(Pacing::Gentle, Unit::ROW, None);
         assert_eq!(pace.limit_of_guess(), Duration::from_millis(100));
-        let _ = pace.took(1000, 1000, Duration::from_millis(80));
+        pace.learn(1000, Duration::from_millis(80));
         assert_eq!(pace.limit_of_guess(), pace.limit(), "a slow disk is no wrong guess");
     }
 
@@ -224,19 +229,20 @@ mod tests {
     #[test]
     fn gentle_rests_as_long_as_it_worked() {
         let time = Duration::from_millis(30);
-        assert_eq!(Pace::new(Pacing::Gentle, Unit::ROW, None).took(1000, 1000, time), time);
-        assert_eq!(Pace::new(Pacing::Full, Unit::ROW, None).took(1000, 1000, time), Duration::ZERO);
+        assert_eq!(Pace::new(Pacing::Gentle, Unit::ROW, None).rest_after(1000, time), time);
+        assert_eq!(Pace::new(Pacing::Full, Unit::ROW, None).rest_after(1000, time), Duration::ZERO);
     }
 
     #[test]
     fn a_rate_and_a_share_are_kept_by_resting() {
         let time = Duration::from_millis(30);
-        let mut share = Pace::new(Pacing::DutyCycle(0.25), Unit::ROW, None);
-        assert_eq!(share.took(1000, 1000, time), time * 3);
+        let share = Pace::new(Pacing::DutyCycle(0.25), Unit::ROW, None);
+        assert_eq!(share.rest_after(1000, time), time * 3);
         let mut rate = Pace::new(Pacing::RowsPerSecond(200), Unit::ROW, None);
         assert_eq!(rate.size(), 200);
-        assert_eq!(rate.took(200, 200, time), Duration::from_millis(970));
-        assert_eq!(rate.took(200, 2, time), Duration::ZERO, "a batch that found little needs no rest");
+        rate.learn(200, time);
+        assert_eq!(rate.rest_after(200, time), Duration::from_millis(970));
+        assert_eq!(rate.rest_after(2, time), Duration::ZERO, "a batch that found little needs no rest");
         assert_eq!(rate.size(), 200, "a second's worth is the most");
     }
 }

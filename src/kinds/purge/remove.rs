@@ -125,20 +125,21 @@ impl<'a> Removal<'a> {
                 return contention(stop);
             }
         };
+        let done = started.elapsed();
         match transaction.commit(counts.rows, after).await {
-            Ok(()) => Ok(self.committed(&counts, started.elapsed())),
+            Ok(()) => Ok(self.committed(&counts, started.elapsed(), done)),
             Err(stop) => contention(stop),
         }
     }
 
-    pub(super) fn committed(&mut self, counts: &Counts, took: Duration) -> Batch {
+    pub(super) fn committed(&mut self, counts: &Counts, took: Duration, done: Duration) -> Batch {
         if self.archive.is_some() {
             self.archived += counts.rows;
         }
         for (sum, rows) in self.deleted.iter_mut().zip(&counts.nodes) {
             *sum += rows;
         }
-        Batch::Committed { rows: counts.rows, took }
+        Batch::Committed { rows: counts.rows, took, commit: took - done }
     }
 
     pub(super) async fn remove(

@@ -42,8 +42,8 @@ impl Walk<'_> {
             }
             let form = Form::Unlocked(self.rows_left());
             let cursor = self.cursor.clone();
-            if let Batch::Committed { rows, took } = self.send(context, &range, &form, &cursor).await? {
-                self.committed(context, 0, rows, took).await?;
+            if let Batch::Committed { rows, took, .. } = self.send(context, &range, &form, &cursor).await? {
+                self.committed(context, rows, took).await?;
             }
             let sql = scope.count_in(cutoff.as_ref(), &range);
             left = number(&context.query(&sql.text, &sql.values).await?);

@@ -208,14 +208,15 @@ impl<'a> Walk<'a> {
         let mut form = step.form;
         loop {
             match self.send(context, &step.range, &form, &after).await? {
-                Batch::Committed { rows, took } => {
+                Batch::Committed { rows, took, commit } => {
                     self.cursor = after;
                     if limit_of(form).is_some_and(|limit| rows < limit) {
                         // The range is through. The next batch stores that; till then it would merely be looked at again.
                         self.cursor.at = step.range.end();
                     }
                     let units = if step.guessed { self.learn(&step, rows) } else { step.units };
-                    return self.committed(context, units, rows, took).await;
+                    self.pace.learn(units, took - commit);
+                    return self.committed(context, rows, took).await;
                 }
                 Batch::Undone(Undone::LockTimeout) if self.may_lock && !matches!(form, Form::Unlocked(_)) => {
                     form = Form::Unlocked(limit_of(form).map(|rows| i64::try_from(rows).unwrap_or(i64::MAX)));
@@ -264,7 +265,6 @@ impl<'a> Walk<'a> {
     pub(super) async fn committed(
         &mut self,
         context: &mut RunContext,
-        units: u64,
         rows: u64,
         took: Duration,
     ) -> Result<(), Stop> {
@@ -275,7 +275,7 @@ impl<'a> Walk<'a> {
         }
         // Rows that go with their partition are no load by their number.
         let load = if matches!(self.cursor.at, Place::Partition(_)) { 0 } else { rows };
-        let rest = self.pace.took(units, load, took);
+        let rest = self.pace.rest_after(load, took);
         self.tell(context).await?;
         self.rest(context, rest).await
     }

@@ -53,10 +53,12 @@ impl Removal<'_> {
                     return contention(stop);
                 }
             };
+            // The time of others says nothing about the size of a batch.
+            let own = |elapsed: Duration| elapsed.saturating_sub(uploading);
+            let done = own(started.elapsed());
             match transaction.commit(counts.rows, &after.with_receipts(&receipts)?).await {
                 Ok(()) => {
-                    // The time of others says nothing about the size of a batch.
-                    let batch = self.committed(&counts, started.elapsed().saturating_sub(uploading));
+                    let batch = self.committed(&counts, own(started.elapsed()), done);
                     stores.settle(context, receipts, uploading).await?;
                     Ok(batch)
                 }
