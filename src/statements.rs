@@ -52,6 +52,7 @@ statements! {
     FINISH = "finish";
     GIVE_ALL = "give_all";
     GIVE_RESOURCE = "give_resource";
+    HELD_JOBS = "held_jobs";
     HOLD = "hold";
     HOLD_DEFINITIONS = "hold_definitions";
     HOLDS = "holds";
