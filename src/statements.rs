@@ -59,6 +59,7 @@ statements! {
     HORIZON = "horizon";
     IMPORT_AGE = "import_age";
     IMPORT_PG_CRON = "import_pg_cron";
+    IMPORT_PG_TIMETABLE = "import_pg_timetable";
     INSTALLATION = "installation";
     JOB = "job";
     JOB_FOR_RUN = "job_for_run";
