@@ -7,9 +7,15 @@ CREATE FUNCTION sexton.job_named(p_job text) RETURNS sexton.job
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   j sexton.job;
+  last sexton.run;
 BEGIN
   SELECT * INTO j FROM sexton.job WHERE name = p_job;
   IF NOT FOUND THEN
+    SELECT * INTO last FROM sexton.run r WHERE r.job_name = p_job AND r.parent_id IS NOT NULL ORDER BY r.started_at DESC LIMIT 1;
+    IF FOUND THEN
+      RAISE EXCEPTION '%: this one-off is done: % at %', p_job, last.state, last.finished_at USING ERRCODE = 'SX005',
+        HINT = format('Its runs: SELECT * FROM sexton.runs WHERE job = %L;', p_job);
+    END IF;
     RAISE EXCEPTION 'there is no job "%"', p_job USING ERRCODE = 'SX006', HINT = coalesce(
       'Jobs: ' || (SELECT string_agg(name, ', ' ORDER BY name) FROM (SELECT name FROM sexton.job WHERE parent_id IS NULL ORDER BY name LIMIT 20) n),
       'There are no jobs yet.');

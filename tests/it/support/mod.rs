@@ -11,7 +11,7 @@ mod steps;
 pub use by_hand::{Hand, code, detail};
 pub use db::{Db, empty_database};
 pub use process::Process;
-pub use proxy::DropsOptions;
+pub use proxy::Proxy;
 pub use replica::Replica;
 pub use server::own_server;
 pub use steps::Steps;
