@@ -52,6 +52,15 @@ mod resources;
 // One-offs: in the caller's transaction, one for each key, so many at a time, and gone when they are done.
 mod submit;
 
+// The other kinds.
+mod kinds;
+
+// What a storage node verifies, for the tests of purges and of calls.
+mod storage_node;
+
+// The command line as a process.
+mod cli;
+
 // Rows of a query as one-offs: each once, whatever crashes, and no source starves another.
 mod fan_out;
 

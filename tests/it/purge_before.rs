@@ -25,6 +25,7 @@ use tokio::sync::Notify;
 
 use crate::{
     purge_support::detail,
+    storage_node,
     support::{Db, Replica},
 };
 
@@ -105,55 +106,18 @@ async fn answer(State(nodes): State<Arc<Nodes>>, request: Request) -> Response<B
     response.status(status).body(Body::empty()).unwrap()
 }
 
-fn sign(key: &[u8], data: &[u8]) -> Vec<u8> {
-    Key::new(key, DigestAlgorithm::Sha256).unwrap().sign(data).unwrap()
-}
-
 /// What a storage node checks: the MAC by the key of the token, the token's signature, and whose token it is.
 fn verified(authorization: &str, port: u16, path: &str, uid: i64, base: &str) -> bool {
     let Some(header) = authorization.strip_prefix("Hawk ") else { return false };
     let header: Header = header.parse().unwrap();
-    let token = header.id.clone().unwrap();
-    let hkdf = |salt: &[u8], info: &[u8]| sign(&sign(salt, MASTER.as_bytes()), &[info, &[1]].concat());
-    let bytes = decode(&token);
-    let (payload, signature) = bytes.split_at(bytes.len() - 32);
-    let signing = hkdf(b"", b"services.mozilla.com/tokenlib/v1/signing");
-    let claims: Value = serde_json::from_slice(payload).unwrap();
-    let info = [b"services.mozilla.com/tokenlib/v1/derive/", token.as_bytes()].concat();
-    let key = encode(&hkdf(claims["salt"].as_str().unwrap().as_bytes(), &info));
+    let Some((claims, key)) = storage_node::opened(header.id.as_deref().unwrap(), MASTER) else {
+        return false;
+    };
     let request = RequestBuilder::new("DELETE", "127.0.0.1", port, path).request();
-    sign(&signing, payload) == signature
-        && (claims["uid"].as_i64(), claims["node"].as_str()) == (Some(uid), Some(base))
+    let key = Key::new(key, DigestAlgorithm::Sha256).unwrap();
+    (claims["uid"].as_i64(), claims["node"].as_str()) == (Some(uid), Some(base))
         && claims["fxa_uid"] == format!("u{uid}")
-        && request.validate_header(
-            &header,
-            &Key::new(key, DigestAlgorithm::Sha256).unwrap(),
-            Duration::from_secs(60),
-        )
-}
-
-const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-
-fn decode(text: &str) -> Vec<u8> {
-    let letters =
-        text.trim_end_matches('=').bytes().map(|byte| ALPHABET.iter().position(|l| *l == byte).unwrap());
-    let bits: Vec<bool> = letters.flat_map(|six| (0..6).rev().map(move |bit| six >> bit & 1 == 1)).collect();
-    bits.chunks_exact(8).map(|byte| byte.iter().fold(0, |all, bit| all << 1 | u8::from(*bit))).collect()
-}
-
-fn encode(bytes: &[u8]) -> String {
-    let mut bits: Vec<bool> =
-        bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1 == 1)).collect();
-    while !bits.len().is_multiple_of(6) {
-        bits.push(false);
-    }
-    let letter =
-        |six: &[bool]| char::from(ALPHABET[six.iter().fold(0, |all, bit| all << 1 | usize::from(*bit))]);
-    let mut text: String = bits.chunks(6).map(letter).collect();
-    while !text.len().is_multiple_of(4) {
-        text.push('=');
-    }
-    text
+        && request.validate_header(&header, &key, Duration::from_secs(60))
 }
 
 /// Nodes, users that were replaced, and a purge of these.

@@ -1,0 +1,160 @@
+//! The verbs of operators, and what lists and looks: the same words as in SQL, in text and in JSON.
+
+use serde_json::Value;
+
+use super::Database;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unknown_job_is_told_with_the_name_that_was_meant() {
+    let database = Database::with_jobs().await;
+    for verb in [
+        "pause", "resume", "arm", "disarm", "cancel", "kill", "run-now", "why", "show", "next", "runs",
+        "watch", "plan",
+    ] {
+        let ended = database.sexton(&[verb, "audit-log"]);
+        assert!(ended.stderr.contains("Did you mean \"audit-logs\"?"), "{verb}: {ended:?}");
+        ended.failed(2, "there is no job \"audit-log\"");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pause_and_resume_show_in_jobs_and_why() {
+    let database = Database::with_jobs().await;
+    let said = database.sexton(&["pause", "audit-logs", "--reason", "incident 42", "--until", "2h"]).done();
+    assert_eq!(said, "audit-logs is paused.\n");
+    let why = database.sexton(&["why", "audit-logs"]).done();
+    assert!(why.contains("incident 42") && why.contains("until"), "{why}");
+    let jobs = database.sexton(&["jobs", "--json"]).json();
+    assert_eq!((&jobs[0]["name"], &jobs[0]["state"]), (&"audit-logs".into(), &"paused".into()));
+    assert_eq!(jobs[1]["state"], "idle");
+    database.sexton(&["run-now", "audit-logs"]).failed(3, "paused by");
+    assert!(database.sexton(&["resume", "audit-logs"]).done().contains("is resumed"));
+    let table = database.sexton(&["jobs"]).done();
+    assert!(table.lines().any(|line| line.starts_with("audit-logs  purge  idle   no")), "{table}");
+    database.sexton(&["pause", "audit-logs", "--until", "yesterday"]).failed(2, "yesterday");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn arming_approving_and_disarming_go_through() {
+    let database = Database::with_jobs().await;
+    assert!(database.sexton(&["arm", "audit-logs", "--approve", "250000"]).done().contains("250000"));
+    let show = database.sexton(&["show", "audit-logs"]).done();
+    assert!(show.contains("armed        yes, by ") && show.contains("250,000 rows, for one run"), "{show}");
+    assert_eq!(database.sexton(&["show", "audit-logs", "--json"]).json()["job"]["armed"], true);
+    database.sexton(&["disarm", "audit-logs"]).done();
+    assert_eq!(database.sexton(&["show", "audit-logs", "--json"]).json()["job"]["armed"], false);
+    let row =
+        database.client.query_one("SELECT count(*) FROM sexton.audit WHERE verb IN ('arm', 'disarm')", &[]);
+    assert_eq!(row.await.expect("it can be counted").get::<_, i64>(0), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_done_now_exits_with_3() {
+    let database = Database::with_jobs().await;
+    database.sexton(&["cancel", "audit-logs"]).failed(3, "not running");
+    assert_eq!(database.sexton(&["kill", "audit-logs"]).code, 3);
+    database.sexton(&["run-now", "audit-logs", "--input", "tenant=1"]).failed(2, "not declared");
+    database.sexton(&["run-now", "audit-logs", "--input", "tenant"]).failed(2, "has no value");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn run_now_takes_options_for_that_run() {
+    let database = Database::with_jobs().await;
+    let args = ["run-now", "audit-logs", "--dry-run", "--limit-rows", "10", "--time-limit", "5m"];
+    assert_eq!(database.sexton(&args).done(), "audit-logs is due now.\n");
+    let row =
+        database.client.query_one("SELECT run_options FROM sexton.job WHERE name = 'audit-logs'", &[]).await;
+    let options: Value = row.expect("the job is there").get(0);
+    assert_eq!(options, serde_json::json!({"dry_run": true, "limit_rows": 10, "time_limit": "5m"}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn next_lists_the_grid_and_what_is_due_ahead_of_it() {
+    let database = Database::with_jobs().await;
+    let coming = database.sexton(&["next", "audit-logs", "-n", "3", "--json"]).json();
+    assert_eq!(coming.as_array().map(Vec::len), Some(3));
+    assert!(coming[0]["at"].as_str().is_some_and(|at| at.ends_with("T03:00:00Z")), "{coming}");
+    database.sexton(&["run-now", "audit-logs"]).done();
+    let coming = database.sexton(&["next", "audit-logs", "-n", "3", "--json"]).json();
+    assert_eq!((&coming[0]["origin"], &coming[1]["origin"]), (&"run_now".into(), &"schedule".into()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everything_that_lists_can_say_it_in_json() {
+    let database = Database::with_jobs().await;
+    for args in
+        [&["jobs"][..], &["runs"], &["next", "sessions"], &["kinds"], &["doctor"], &["watch", "--once"]]
+    {
+        let value = database.sexton(&[args, &["--json"]].concat()).json();
+        assert!(value.is_array(), "{args:?}: {value}");
+    }
+    for args in [&["why", "sessions"][..], &["show", "sessions"], &["pause-all"], &["resume-all"], &["adopt"]]
+    {
+        let value = database.sexton(&[args, &["--json"]].concat()).json();
+        assert!(value.is_object(), "{args:?}: {value}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_fails_for_a_table_that_is_gone_or_hidden() {
+    let database = Database::with_jobs().await;
+    let verdict = |findings: &Value, check: &str| {
+        let all = findings.as_array().cloned().unwrap_or_default();
+        all.into_iter().find(|finding| finding["check"] == check).map(|finding| finding["verdict"].clone())
+    };
+    let findings = database.sexton(&["doctor", "--json"]).json();
+    assert_eq!(verdict(&findings, "server"), Some("ok".into()), "{findings}");
+    assert_eq!(verdict(&findings, "purges"), Some("ok".into()), "{findings}");
+    assert_eq!(verdict(&findings, "replicas"), Some("warn".into()), "{findings}");
+    database.client.batch_execute("DROP TABLE audit_log").await.expect("it can be dropped");
+    let ended = database.sexton(&["doctor"]);
+    assert_eq!(ended.code, 1, "{ended:?}");
+    assert!(ended.stdout.contains("audit-logs: public.audit_log does not exist"), "{ended:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn doctor_warns_of_a_foreign_key_without_index() {
+    let database = Database::with_jobs().await;
+    let script = "CREATE TABLE child (parent bigint REFERENCES audit_log)";
+    database.client.batch_execute(script).await.expect("it can be created");
+    let ended = database.sexton(&["doctor"]).done();
+    assert!(ended.contains("child.child_parent_fkey has no index"), "{ended}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn notices_are_listed_and_a_channel_that_is_off_is_told_of_and_switched_on() {
+    let database = Database::with_jobs().await;
+    assert!(database.sexton(&["notices"]).done().starts_with("There are none."));
+    let script = "SELECT sexton.subscribe('mail:ops@example.org');
+         SELECT sexton.put_notice('failed', j, NULL, '{\"error\": \"by hand\"}') FROM sexton.job j WHERE name = 'sessions';
+         SELECT sexton.put_notice('changed', j, NULL, '{}') FROM sexton.job j WHERE name = 'audit-logs'";
+    database.client.batch_execute(script).await.expect("notices can be written");
+    let listed = database.sexton(&["notices", "--json"]).json();
+    let states: Vec<_> =
+        listed.as_array().expect("a list").iter().map(|row| (&row["event"], &row["state"])).collect();
+    assert_eq!(serde_json::json!(states), serde_json::json!([["changed", "nobody"], ["failed", "waiting"]]));
+    let text = database.sexton(&["notices", "--job", "sessions"]).done();
+    assert!(
+        text.contains("mail:ops@example.org") && text.contains("waiting") && !text.contains("audit-logs"),
+        "{text}"
+    );
+    assert!(database.sexton(&["notices", "--failed"]).done().starts_with("There are none."));
+
+    let off = "INSERT INTO sexton.channel (name, failures, error, off_at) VALUES ('mail:ops@example.org', 10, 'no route', now())";
+    database.client.batch_execute(off).await.expect("it can be written");
+    let told = database.sexton(&["doctor"]);
+    assert_eq!(told.code, 1, "{told:?}");
+    assert!(told.stdout.contains("switched off after 10 failures: no route; 1 notice(s) wait"), "{told:?}");
+    let channels = database.sexton(&["notices", "channels"]).done();
+    assert!(channels.contains("off") && channels.contains("no route"), "{channels}");
+    let on = database.sexton(&["notices", "on", "mail:ops@example.org"]).done();
+    assert_eq!(on.trim_end(), "mail:ops@example.org is on; 1 notice(s) of the last day wait for it.");
+
+    database.sexton(&["notices", "test", "sms:1"]).failed(2, "\"sms:1\" is no channel");
+    let unset = database.sexton(&["notices", "test", "mail:ops@example.org"]);
+    assert_ne!(unset.code, 0);
+    assert!(
+        unset.stderr.contains("this replica knows no mail server") && unset.stderr.contains("[mail]"),
+        "{unset:?}"
+    );
+}
