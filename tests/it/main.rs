@@ -79,6 +79,9 @@ mod protocol_process;
 // What a backup brings back, never presents, and removes.
 mod backup;
 
+// Replicas as processes, killed while they back up.
+mod backup_killed;
+
 // What `sexton restore` refuses, and where it puts rows.
 mod backup_restore;
 
