@@ -77,7 +77,7 @@ pub const TABLE: &[Param] = &[
     Param {
         name: "prefix",
         takes: "text",
-        default: "none",
+        default: "none: keys begin with the job's name",
         help: "Put before every key, below the storage's own prefix: two installations with one storage need it.",
     },
     Param {
@@ -88,7 +88,7 @@ pub const TABLE: &[Param] = &[
     },
     Param {
         name: "keep",
-        takes: "table of numbers",
+        takes: "{ last, daily, weekly, monthly, yearly }, each a number of backups",
         default: "every backup is kept",
         help: "How many backups stay: `last`, and the newest of each of so many days (`daily`), `weekly`, `monthly`, `yearly`.",
     },

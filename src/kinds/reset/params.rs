@@ -110,7 +110,7 @@ pub const TABLE: &[Param] = &[
     Param {
         name: "touch",
         takes: "column",
-        default: "none",
+        default: "none: no such column is set",
         help: "A timestamptz or timestamp (UTC) column to set to the run's now.",
     },
     Param { name: "batch", takes: "rows", default: "1000", help: "Rows a batch, from 1 to 1,000,000." },

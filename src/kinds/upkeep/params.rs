@@ -153,13 +153,13 @@ pub const TABLE: &[Param] = &[
     Param {
         name: "create_indexes",
         takes: "list of { table, name, on, unique }",
-        default: "none",
+        default: "none: no index is built",
         help: "Indexes that are built if they are not there; `on` is what follows the table in CREATE INDEX: \"(created_at)\".",
     },
     Param {
         name: "refresh",
         takes: "list of names",
-        default: "none",
+        default: "none: no view is refreshed",
         help: "Materialized views that are refreshed.",
     },
     Param {

@@ -13,5 +13,5 @@ pub use db::{Db, empty_database};
 pub use process::Process;
 pub use proxy::Proxy;
 pub use replica::Replica;
-pub use server::own_server;
+pub use server::{own_server, own_server_with};
 pub use steps::Steps;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sexton::{Registry, kind::Registered};
 
 /// Good params of each kind; together they have every parameter.
-fn good() -> Vec<(&'static str, Value)> {
+pub fn good() -> Vec<(&'static str, Value)> {
     let aged = |more: Value| merged(json!({"table": "t", "by": "at", "retention": "30 days"}), more);
     let sets =
         json!([{"table": "a.t", "where": "x > 1"}, {"name": "q", "query": "SELECT 1 AS x", "format": "csv"}]);
@@ -304,11 +304,7 @@ fn a_file_with_such_a_value_is_refused_at_its_place_with_a_remedy() {
     for (job, parts) in [
         (
             "[jobs.j.backup]\nstorage = \"s\"\nsets = [{ table = \"t\" }]\nkeep = [1]".to_owned(),
-            [
-                "job j: params.keep: takes a table with last, daily",
-                ":4:8",
-                "help: keep takes table of numbers",
-            ],
+            ["job j: params.keep: takes a table with last, daily", ":4:8", "help: keep takes { last, daily"],
         ),
         (
             "[jobs.j.upkeep]\ntables = [\"t\", \"\"]".to_owned(),
