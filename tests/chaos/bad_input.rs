@@ -274,7 +274,8 @@ pub async fn names(server: &Server, cases: u32, seed: u64) -> Result<String> {
 
 /// Creates a job of each name, speaks of it and deletes it again; the names that were accepted. Whatever goes wrong with a
 /// job that is there is an error.
-const TRY_NAMES: &str = "CREATE FUNCTION chaos.try_names(names text[]) RETURNS SETOF text LANGUAGE plpgsql AS $$
+const TRY_NAMES: &str =
+    "CREATE FUNCTION chaos.try_names(names text[]) RETURNS SETOF text LANGUAGE plpgsql AS $$
     DECLARE
       n text;
       deleted int;

@@ -13,7 +13,7 @@ use crate::{
     round::Round,
     storm::Verbs,
     takeover::{Loss, Times, quantile},
-    tally::{Outcome, Tally},
+    tally::{Entry, Outcome, Tally},
     world::Result,
 };
 
@@ -122,8 +122,9 @@ fn markdown(args: &Args, tally: &Tally, figures: &Figures) -> Result<String> {
         let count = figures.injected.get(&entry.fault).copied().unwrap_or(0);
         writeln!(text, "| {} | {} | {count} |", entry.number, entry.what)?;
     }
-    writeln!(text, "\nStaged faults and takeovers:\n\n| | entry | result |\n|---|---|---|")?;
-    for entry in tally.entries.iter().filter(|entry| entry.number.starts_with('F')) {
+    writeln!(text, "\nStaged faults, takeovers, bad input:\n\n| | entry | result |\n|---|---|---|")?;
+    let told = |entry: &&Entry| !matches!(entry.number.as_str(), "mutant" | "round");
+    for entry in tally.entries.iter().filter(told) {
         let (word, said) = match &entry.outcome {
             Outcome::Passed(said) => ("passed", said),
             Outcome::Failed(said) => ("**failed**", said),
