@@ -65,7 +65,18 @@ pub fn write(path: &Path, args: &Args, tally: &Tally, figures: &Figures) -> Resu
 
 fn markdown(args: &Args, tally: &Tally, figures: &Figures) -> Result<String> {
     let mut text = String::new();
-    let Seen { attempts, batches, effects, successes, occurrences, takeovers, calls } = figures.seen;
+    let Seen {
+        attempts,
+        batches,
+        effects,
+        successes,
+        occurrences,
+        takeovers,
+        calls,
+        told,
+        acknowledged,
+        wishes,
+    } = figures.seen;
     writeln!(
         text,
         "Command: `scripts/chaos {}`. Machine: {}. Versions: {}, sexton {}, debug build.\n",
@@ -85,6 +96,9 @@ fn markdown(args: &Args, tally: &Tally, figures: &Figures) -> Result<String> {
         ("regular occurrences run", occurrences),
         ("takeovers of lost runs", takeovers),
         ("calls and programs that receivers noted", calls),
+        ("claims and outcomes that replicas were told of", told),
+        ("steps that replicas were told of", acknowledged),
+        ("wishes of operators, such as `run_now`", wishes),
         ("verbs of operators accepted", figures.verbs.count()),
         ("faults injected", figures.injected.values().sum()),
         ("mutants caught", figures.mutants),
