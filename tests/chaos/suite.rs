@@ -174,13 +174,13 @@ async fn soak(server: &mut Server, args: &Args, tally: &mut Tally) {
 }
 
 fn judge(round: &Round) -> Result<String> {
-    let Seen { attempts, batches, effects, successes, occurrences, takeovers, calls } = round.verdict.seen;
+    let Seen { attempts, batches, effects, successes, takeovers, calls, .. } = round.verdict.seen;
     if !round.verdict.violations.is_empty() {
         let count = round.verdict.violations.len();
         let first: Vec<String> = round.verdict.violations.iter().take(3).map(ToString::to_string).collect();
         return Err(format!("{count} violations, the first: {}", first.join("; ")).into());
     }
-    if successes * 10 < attempts || effects == 0 || occurrences == 0 || calls == 0 {
+    if successes * 10 < attempts || round.verdict.seen.lacks_something() {
         return Err(format!("too thin to judge: {:?}", round.verdict.seen).into());
     }
     let faults: usize = round.injected.values().sum();

@@ -5,6 +5,7 @@
 mod backups;
 mod binaries;
 mod clocks;
+mod control;
 mod ends;
 mod failover;
 mod limits;
@@ -62,6 +63,7 @@ enum Scene {
     Binaries,
     Backups,
     BeforeTheCall,
+    Control,
 }
 
 const fn stage(number: &'static str, name: &'static str, scene: Scene) -> Stage {
@@ -107,6 +109,7 @@ pub const ALL: &[Stage] = &[
     stage("F31", "the server's files are replaced while it runs", Scene::Binaries),
     stage("secrets", "found nowhere, where all that uses them fails", Scene::Secrets),
     stage("end", "interrupted, killed or failed, the suite leaves nothing behind", Scene::Ends),
+    stage("control", "the checker objects to histories that are cut short or forged", Scene::Control),
     stage("mutant", "call-after-takeover", Scene::Rude(outside::Rude::Late)),
     stage("mutant", "call-with-another-key", Scene::Rude(outside::Rude::OtherKey)),
     stage("mutant", "calls-side-by-side", Scene::Rude(outside::Rude::Beside)),
@@ -156,6 +159,7 @@ impl Stage {
             Scene::TwentyAtOnce => starts::twenty_at_once(server).await,
             Scene::Calls => outside::killed(server).await,
             Scene::MidCall(mishap) => outside::in_the_middle(server, *mishap).await,
+            Scene::Control => control::objects(server).await,
             Scene::Backups => backups::at_the_manifest(server).await,
             Scene::BeforeTheCall => outside::before_the_call(server).await,
             Scene::Binaries => binaries::replaced(server).await,
