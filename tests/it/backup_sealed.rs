@@ -132,6 +132,49 @@ async fn what_was_altered_is_told_and_nothing_of_it_restored() {
 }
 
 #[tokio::test]
+async fn rows_that_a_purge_keeps_are_encrypted_too_and_their_receipts_sealed() {
+    let mut world = world().await;
+    world.db.execute("ALTER TABLE t ADD at timestamptz DEFAULT now() - interval '1 year'").await;
+    let params = json!({"table": "t", "by": "at", "retention": "1 day", "max_fraction": 1, "where": "id <= 500",
+                        "archive": {"storage": "shelf"}});
+    let sql = "UPDATE sexton.job SET kind = 'purge', params = $1 WHERE name = 'nightly'";
+    world.db.client.execute(sql, &[&params]).await.unwrap();
+    world.db.verb("arm", "nightly").await;
+    let before = world.rows("t").await;
+    encrypt(&mut world, "a", &[]);
+    world.succeed().await;
+    let paths: Vec<_> = files(&world.shelf()).into_iter().map(|file| world.shelf().join(file)).collect();
+    let (receipts, objects): (Vec<_>, Vec<_>) =
+        paths.into_iter().partition(|path| path.extension().is_some_and(|ending| ending == "json"));
+    assert!(!objects.is_empty() && receipts.len() == objects.len());
+    for object in objects {
+        assert!(std::fs::read(object).unwrap().starts_with(b"sexton sealed 1\n"));
+    }
+
+    encrypt(&mut world, "b", &[]);
+    let said = world.not_restored(&["--archive"], 1).await;
+    assert!(said.contains("encrypted with the key"), "{said}");
+    encrypt(&mut world, "b", &["a"]);
+    let text = std::fs::read_to_string(&receipts[0]).unwrap();
+    let altered = text.replace("\"revision\": ", "\"revision\": 1");
+    assert_ne!(altered, text);
+    std::fs::write(&receipts[0], &altered).unwrap();
+    let said = world.not_restored(&["--archive"], 1).await;
+    assert!(said.contains("it was altered"), "{said}");
+    // Negative control: without a seal nobody could tell.
+    let start = altered.find("  \"encryption\"").unwrap();
+    let end = start + altered[start..].find("},\n").unwrap() + 3;
+    std::fs::write(&receipts[0], format!("{}{}", &altered[..start], &altered[end..])).unwrap();
+    let said = world.not_restored(&["--archive"], 3).await;
+    assert!(said.contains("not encrypted") && said.contains("--unencrypted"), "{said}");
+    world.restored(&["--archive", "--unencrypted", "--dry-run"]).await;
+
+    std::fs::write(&receipts[0], &text).unwrap();
+    world.restored(&["--archive"]).await;
+    assert_eq!(world.rows("t").await, before);
+}
+
+#[tokio::test]
 async fn backups_from_before_are_restored_on_demand() {
     let mut world = world().await;
     world.succeed().await;

@@ -18,7 +18,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     outside::{
         archive::{Archive, Receipt},
-        backup::{SetManifest, Verified, verify_set},
+        backup::{SetManifest, Verified, not_encrypted, verify_set},
         storage::OpenStorage,
     },
     statements,
@@ -39,6 +39,8 @@ pub struct Meant {
     pub until: Option<Timestamp>,
     /// Of these tables; empty means all.
     pub tables: Vec<String>,
+    /// Also what is not encrypted, where the storage encrypts what is written now.
+    pub unencrypted: bool,
 }
 
 const LIST: &str = "`sexton restore --storage NAME --archive --list` shows what is there";
@@ -58,6 +60,22 @@ impl Meant {
             self.holds(receipt)
         });
         Ok(archive)
+    }
+
+    /// Whether what was found may be believed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Outside`] if a receipt cannot be read or was altered, [`ErrorKind::Refused`] if rows should be encrypted
+    /// and are not.
+    pub fn permit(&self, storage: &OpenStorage, archive: &Archive) -> Result<()> {
+        if let Some((key, error)) = archive.unreadable.first() {
+            return Err(Error::new(ErrorKind::Outside, error.to_string()).about(key.clone()));
+        }
+        let encrypts = storage.keys().present_id().is_some() && !self.unencrypted;
+        match archive.receipts.iter().find(|receipt| encrypts && receipt.encryption.is_none()) {
+            Some(receipt) => Err(not_encrypted().about(receipt.spot().receipt())),
+            None => Ok(()),
+        }
     }
 
     fn holds(&self, receipt: &Receipt) -> bool {
@@ -96,12 +114,8 @@ pub struct Pile {
 /// Sorts an archive into piles.
 ///
 /// # Errors
-/// [`ErrorKind::NotFound`] if there is nothing, [`ErrorKind::Invalid`] if it is of several jobs,
-/// [`ErrorKind::Outside`] if a receipt cannot be read.
+/// [`ErrorKind::NotFound`] if there is nothing, [`ErrorKind::Invalid`] if it is of several jobs.
 pub fn piles(archive: &Archive) -> Result<Vec<Pile>> {
-    if let Some((key, error)) = archive.unreadable.first() {
-        return Err(Error::new(ErrorKind::Outside, error.to_string()).about(key.clone()));
-    }
     let jobs: BTreeSet<&str> = archive.receipts.iter().map(|receipt| receipt.job.as_str()).collect();
     match jobs.len() {
         0 => return Err(Error::new(ErrorKind::NotFound, "there is nothing in the archive").with_remedy(LIST)),

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use crate::{
     error::{Error, ErrorKind, Result},
     outside::{
-        backup::{Backup, Seal, Shelf, unknown_key},
+        backup::{Backup, Seal, Shelf, not_encrypted, unknown_key},
         storage::OpenStorage,
     },
 };
@@ -69,13 +69,7 @@ impl Choice {
         let about = |error: Error| Err(error.about(format!("backup {}", backup.manifest.run_id)));
         match &backup.seal {
             Seal::UnknownKey(key) => about(unknown_key(key)),
-            Seal::None if encrypts => about(
-                Error::new(
-                    ErrorKind::Refused,
-                    "it is not encrypted, though the storage encrypts what is written now",
-                )
-                .with_remedy("restore it by --unencrypted, if it is from before that"),
-            ),
+            Seal::None if encrypts => about(not_encrypted()),
             Seal::None | Seal::Good => Ok(backup),
         }
     }

@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::Spot;
 use crate::{
     error::{Error, ErrorKind, Result},
-    outside::backup::SetManifest,
+    outside::backup::{Encryption, Sealed, SetManifest},
 };
 
 /// The version that this program writes, and the newest that it reads.
@@ -50,8 +50,25 @@ pub struct Receipt {
     pub server: String,
     /// How objects are compressed: `zstd`.
     pub compression: String,
+    /// How they are encrypted, and this receipt sealed; `None`: they are not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub encryption: Option<Encryption>,
     /// An object for each table that lost rows.
     pub sets: Vec<SetManifest>,
+}
+
+impl Sealed for Receipt {
+    fn encryption(&self) -> &Option<Encryption> {
+        &self.encryption
+    }
+
+    fn encryption_mut(&mut self) -> &mut Option<Encryption> {
+        &mut self.encryption
+    }
+
+    fn to_json(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).unwrap_or_default()
+    }
 }
 
 impl Receipt {

@@ -13,7 +13,7 @@ use super::{Receipt, Spot, spot::plain};
 use crate::{
     error::{Error, ErrorKind, Result},
     outside::{
-        backup::{occurrence_key, root},
+        backup::{judged, occurrence_key, root, sealed},
         storage::OpenStorage,
     },
 };
@@ -91,21 +91,23 @@ async fn read(storage: &OpenStorage, key: &str) -> Result<Result<Receipt>> {
     };
     let value = serde_json::from_slice(&text)
         .map_err(|cause| Error::new(ErrorKind::Outside, "the receipt is not readable").caused_by(cause));
-    Ok(value.and_then(Receipt::parse).and_then(|receipt| match receipt.spot().receipt() == key {
+    let receipt = value.and_then(Receipt::parse).and_then(|receipt| match receipt.spot().receipt() == key {
         true => Ok(receipt),
         false => Err(Error::new(ErrorKind::Outside, "the receipt is of another batch")),
-    }))
+    });
+    // Without its key the seal cannot be judged; but then nothing of the batch can be read either.
+    Ok(receipt.and_then(|receipt| judged(&receipt, &text, storage.keys()).map(|_| receipt)))
 }
 
 /// Writes a receipt; if it is there already, nothing.
 ///
 /// # Errors
-/// If the storage refuses or does not answer.
+/// If its key is not the storage's, or the storage refuses or does not answer.
 ///
 /// # Cancel safety
 /// As [`OpenStorage::put_if_absent`].
 pub async fn put(storage: &OpenStorage, receipt: &Receipt) -> Result<()> {
-    let text = serde_json::to_vec_pretty(receipt).unwrap_or_default();
+    let text = sealed(receipt, storage.keys())?;
     storage.put_if_absent(&receipt.spot().receipt(), text).await.map(|_put| ())
 }
 

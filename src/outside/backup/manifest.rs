@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::super::storage::Digest;
+use super::{super::storage::Digest, Sealed};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The version that this program writes, and the newest that it reads.
@@ -156,6 +156,22 @@ pub fn fingerprint(columns: &[Column]) -> String {
     digest.sha256()
 }
 
+impl Sealed for Manifest {
+    fn encryption(&self) -> &Option<Encryption> {
+        &self.encryption
+    }
+
+    fn encryption_mut(&mut self) -> &mut Option<Encryption> {
+        &mut self.encryption
+    }
+
+    fn to_json(&self) -> Vec<u8> {
+        let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
+        text.push(b'\n');
+        text
+    }
+}
+
 impl Manifest {
     /// Reads one. Older versions stay readable.
     ///
@@ -175,13 +191,6 @@ impl Manifest {
             }
             None => Err(Error::new(ErrorKind::Outside, "it is no manifest of a backup")),
         }
-    }
-
-    /// As it is stored.
-    pub fn to_json(&self) -> Vec<u8> {
-        let mut text = serde_json::to_vec_pretty(self).unwrap_or_default();
-        text.push(b'\n');
-        text
     }
 
     /// Rows of all sets.

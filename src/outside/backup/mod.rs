@@ -18,6 +18,6 @@ pub use layout::{Folder, folder, is_name, is_prefix, occurrence_key, parse_token
 pub use lines::{Lines, quoted_json};
 pub use manifest::{Column, Encoding, Encryption, Format, Manifest, SetManifest, VERSION, fingerprint};
 pub use rows::Columns;
-pub use seal::{Seal, unknown_key};
+pub use seal::{Seal, Sealed, judged, not_encrypted, sealed, unknown_key};
 pub use shelf::{Backup, Debris, Shelf, begin, publish};
 pub use verify::{Verified, difference, verify_set};

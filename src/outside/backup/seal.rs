@@ -1,10 +1,10 @@
-//! Whether the manifest of an encrypted backup is the one that was written.
+//! Whether the manifest of an encrypted backup, or the receipt of an encrypted archive, is the one that was written.
 //!
-//! Its seal is the HMAC-SHA256 of its text, by a key derived from the one that its objects are encrypted with; since the
-//! manifest has the sum of each object, it is the seal of the whole backup. What is easy to get wrong: the seal stands in
-//! the very text that it is of; there, for the sum, are zeros.
+//! Its seal is the HMAC-SHA256 of its text, by a key derived from the one that its objects are encrypted with; since it has
+//! the sum of each object, it is the seal of them all. What is easy to get wrong: the seal stands in the very text that it
+//! is of; there, for the sum, are zeros.
 
-use super::{Encryption, Manifest};
+use super::Encryption;
 use crate::{
     error::{Error, ErrorKind, Result},
     outside::storage::{KeyId, Keyring},
@@ -14,10 +14,22 @@ const CIPHER: &str = "chacha20-poly1305";
 /// What stands for the seal while it is made.
 const UNSEALED: &str = "0000000000000000000000000000000000000000000000000000000000000000";
 
-/// What is known of a manifest's seal.
+/// What may be sealed: a manifest, or a receipt.
+pub trait Sealed: Clone {
+    /// How its objects are encrypted, if they are.
+    fn encryption(&self) -> &Option<Encryption>;
+
+    /// The same, to be set.
+    fn encryption_mut(&mut self) -> &mut Option<Encryption>;
+
+    /// Its text.
+    fn to_json(&self) -> Vec<u8>;
+}
+
+/// What is known of a seal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Seal {
-    /// The backup is not encrypted: there is none.
+    /// Nothing is encrypted: there is none.
     None,
     /// It is the one that was written.
     Good,
@@ -32,32 +44,29 @@ impl Encryption {
     }
 }
 
-/// The text of a manifest, sealed if the backup is encrypted.
+/// The text of a manifest or receipt, sealed if its objects are encrypted.
 ///
 /// # Errors
 /// If its key is not among `keys`.
-pub fn sealed(manifest: &Manifest, keys: &Keyring) -> Result<Vec<u8>> {
-    let text = manifest.to_json();
-    let Some(encryption) = &manifest.encryption else { return Ok(text) };
+pub fn sealed(what: &impl Sealed, keys: &Keyring) -> Result<Vec<u8>> {
+    let text = what.to_json();
+    let Some(encryption) = what.encryption() else { return Ok(text) };
     let mac = keys.sign(&encryption.key, &text).ok_or_else(|| unknown_key(&encryption.key))?;
-    let encryption = Some(Encryption { mac, ..encryption.clone() });
-    Ok(Manifest { encryption, ..manifest.clone() }.to_json())
+    let mut sealed = what.clone();
+    *sealed.encryption_mut() = Some(Encryption { mac, ..encryption.clone() });
+    Ok(sealed.to_json())
 }
 
-/// What is to be thought of a manifest with this text.
+/// What is to be thought of a manifest or receipt with this text.
 ///
 /// # Errors
 /// If it is another than was written.
-pub fn judged(manifest: &Manifest, text: &[u8], keys: &Keyring) -> Result<Seal> {
-    let Some(encryption) = &manifest.encryption else { return Ok(Seal::None) };
-    let altered =
-        || Error::new(ErrorKind::Outside, "the manifest was altered: its seal is not that of its text");
+pub fn judged(what: &impl Sealed, text: &[u8], keys: &Keyring) -> Result<Seal> {
+    let Some(encryption) = what.encryption() else { return Ok(Seal::None) };
+    let altered = || Error::new(ErrorKind::Outside, "it was altered: its seal is not that of its text");
     if encryption.cipher != CIPHER {
-        return Err(Error::new(
-            ErrorKind::Outside,
-            format!("the backup is encrypted by {}", encryption.cipher),
-        )
-        .with_remedy("use a newer sexton"));
+        return Err(Error::new(ErrorKind::Outside, format!("it is encrypted by {}", encryption.cipher))
+            .with_remedy("use a newer sexton"));
     }
     let text = std::str::from_utf8(text).map_err(|_| altered())?;
     let unsealed = text.replacen(&encryption.mac, UNSEALED, 1);
@@ -72,4 +81,10 @@ pub fn judged(manifest: &Manifest, text: &[u8], keys: &Keyring) -> Result<Seal> 
 pub fn unknown_key(key: &str) -> Error {
     Error::new(ErrorKind::Outside, format!("it is encrypted with the key {key}, which is not known here"))
         .with_remedy("name the secret with that key in encrypt_with or decrypt_with of the storage")
+}
+
+/// That something is not encrypted where it should be, and what helps.
+pub fn not_encrypted() -> Error {
+    Error::new(ErrorKind::Refused, "it is not encrypted, though the storage encrypts what is written now")
+        .with_remedy("restore it by --unencrypted, if it is from before that")
 }

@@ -35,6 +35,7 @@ pub(super) async fn restore(context: &Context, storage: &OpenStorage, args: &Res
         since: args.since,
         until: args.until,
         tables: args.set.clone(),
+        unencrypted: args.unencrypted,
     };
     if args.list {
         return list(context, &meant.of(storage, Vec::new()).await?);
@@ -45,6 +46,7 @@ pub(super) async fn restore(context: &Context, storage: &OpenStorage, args: &Res
     let on_conflict = args.on_conflict(OnConflict::Skip);
     let mut session = context.global.connector()?.open("sexton/restore", SETTINGS).await?.client;
     let archive = meant.of(storage, known(&session).await?).await?;
+    meant.permit(storage, &archive)?;
     let plan = plan(&session, piles(&archive)?, &args.into(), on_conflict).await?;
     let restored = match args.dry_run {
         true => plan.iter().map(|(target, _)| planned(target)).collect(),

@@ -74,9 +74,9 @@ pub(super) struct RestoreArgs {
     /// Say what would be restored, and do not
     #[arg(long)]
     pub(super) dry_run: bool,
-    /// Also a backup that is not encrypted, though the storage encrypts what is written now
+    /// Also what is not encrypted, though the storage encrypts what is written now
     #[arg(long, conflicts_with_all = ["list", "verify"])]
-    unencrypted: bool,
+    pub(super) unencrypted: bool,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -266,7 +266,7 @@ impl<'a> Stores<'a> {
             let Some(set) = copy(transaction, table, &spot, object).await? else { continue };
             match receipts.iter_mut().find(|receipt| receipt.folder == spot.folder) {
                 Some(receipt) => receipt.sets.push(set),
-                None => receipts.push(under.receipt(moment, &stored.storage, spot, set)),
+                None => receipts.push(under.receipt(moment, &table.storage, spot, set)),
             }
         }
         transaction.execute("ROLLBACK TO SAVEPOINT sexton_text", &[]).await?;

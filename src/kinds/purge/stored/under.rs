@@ -11,7 +11,8 @@ use crate::{
     kind::RunContext,
     outside::{
         archive::{Receipt, Spot, VERSION},
-        backup::SetManifest,
+        backup::{Encryption, SetManifest},
+        storage::OpenStorage,
     },
 };
 
@@ -50,10 +51,16 @@ impl Under {
     }
 
     /// The receipt of what it wrote to a storage, with one set so far.
-    pub(super) fn receipt(&self, moment: &Row, storage: &str, spot: Spot, set: SetManifest) -> Receipt {
+    pub(super) fn receipt(
+        &self,
+        moment: &Row,
+        storage: &OpenStorage,
+        spot: Spot,
+        set: SetManifest,
+    ) -> Receipt {
         Receipt {
             sexton_archive: VERSION,
-            storage: storage.to_owned(),
+            storage: storage.name().to_owned(),
             folder: spot.folder,
             part: spot.part,
             seq: spot.seq,
@@ -67,6 +74,7 @@ impl Under {
             database: moment.get("database"),
             server: moment.get("server"),
             compression: "zstd".to_owned(),
+            encryption: storage.keys().present_id().map(Encryption::by),
             sets: vec![set],
         }
     }
