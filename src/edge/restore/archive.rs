@@ -102,7 +102,8 @@ pub fn piles(archive: &Archive) -> Result<Vec<Pile>> {
     if let Some((key, error)) = archive.unreadable.first() {
         return Err(Error::new(ErrorKind::Outside, error.to_string()).about(key.clone()));
     }
-    let jobs: BTreeSet<&str> = archive.receipts.iter().map(|receipt| receipt.job.as_str()).collect();
+    let owners = archive.receipts.iter().filter_map(|receipt| receipt.spot().owner());
+    let jobs: BTreeSet<String> = owners.map(|owner| owner.whole_job().to_owned()).collect();
     match jobs.len() {
         0 => return Err(Error::new(ErrorKind::NotFound, "there is nothing in the archive").with_remedy(LIST)),
         1 => {}
