@@ -1,11 +1,12 @@
 //! Purges that keep rows in a storage, and `sexton restore --archive`: every row is in its table or comes back, and once.
 
+#[cfg(feature = "failpoints")]
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use sexton::{kind::Options, testing::Ran};
 
 #[cfg(feature = "s3-server")]
 use crate::backup_s3::{known, local, serve};
-#[cfg(feature = "failpoints")]
 use crate::support::Process;
 use crate::{
     backup::{NAMES, TABLES, contents, fill},
@@ -191,6 +192,60 @@ async fn a_replica_that_is_killed_around_the_commit_loses_and_repeats_nothing() 
         assert_eq!(brought_back(&other, &[]).await, [("public.log".to_owned(), 30)], "{point}");
         assert_eq!(number(&other, "SELECT count(*) FROM log WHERE id BETWEEN 11 AND 40").await, 30);
     }
+}
+
+/// A holder that freezes with its rows in the storage commits nothing when it wakes up, and what it wrote is no archive.
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn a_zombie_between_the_storage_and_the_commit_adds_nothing() {
+    let world = log(params()).await;
+    let was = world.rows("log").await;
+    let local = world.folder.path().join("local.toml");
+    let environment =
+        [("SEXTON_FAILPOINTS", "batch.fence@3=stop"), ("SEXTON_CONFIG", local.to_str().unwrap())];
+    let zombie = Process::with(&world.db, "zombie", &environment);
+    world.db.until_job("nightly", "planned").await;
+    world.db.verb("run_now", "nightly").await;
+    zombie.until_stopped().await;
+    world.db.execute("SELECT pg_terminate_backend(holder_pid) FROM sexton.job").await;
+    let ran = world.succeed().await;
+    assert_eq!((ran.attempt, ran.rows), (2, 23));
+    zombie.signal(Signal::SIGCONT);
+    zombie.until_logged("run.lost").await;
+    drop(zombie);
+    log_is_whole(&world, &was, 30).await;
+}
+
+#[tokio::test]
+async fn one_offs_and_partitions_are_archived_with_their_job() {
+    let world = World::new(
+        "CREATE TABLE log (id int, tenant bigint, at timestamptz DEFAULT '2026-01-01', PRIMARY KEY (id, tenant)) PARTITION BY LIST (tenant);
+         CREATE TABLE log_7 PARTITION OF log FOR VALUES IN (7); CREATE TABLE log_all PARTITION OF log DEFAULT;
+         INSERT INTO log SELECT i, i % 4 + 6 FROM generate_series(1, 40) i; CREATE INDEX ON log (at);",
+    )
+    .await;
+    let given = json!({"table": "log", "where": "tenant = :tenant", "by": "at", "retention": "1 day", "max_fraction": 1,
+                       "batch": 3, "archive": {"storage": "shelf"}});
+    let sql = "INSERT INTO sexton.job (name, kind, params, inputs) VALUES ('nightly', 'purge', $1, '{\"tenant\": \"bigint\"}')";
+    world.db.client.execute(sql, &[&given]).await.unwrap();
+    world.db.planned("nightly").await;
+    world.db.verb("arm", "nightly").await;
+    let was = world.rows("log").await;
+    let local = world.folder.path().join("local.toml");
+    let _replica = Process::with(&world.db, "one", &[("SEXTON_CONFIG", local.to_str().unwrap())]);
+    world.db.until_job("nightly", "validated_revision = revision").await;
+    for tenant in [6_i64, 7] {
+        let sql = "SELECT sexton.submit('nightly', jsonb_build_object('tenant', $1::bigint))";
+        world.db.get::<String>(sql, &[&tenant]).await;
+    }
+    world.db.until("both are gone", "SELECT count(*) = 20 FROM log", &[]).await;
+    world
+        .db
+        .until("both have ended", "SELECT count(*) = 2 FROM sexton.run WHERE state = 'succeeded'", &[])
+        .await;
+    assert_eq!(brought_back(&world, &["--job", "nightly"]).await, [("public.log".to_owned(), 20)]);
+    assert_eq!(world.rows("log").await, was);
+    assert_eq!(brought_back(&world, &[]).await, [("public.log".to_owned(), 0)]);
 }
 
 #[tokio::test]

@@ -116,7 +116,8 @@ pub struct Pile {
 /// # Errors
 /// [`ErrorKind::NotFound`] if there is nothing, [`ErrorKind::Invalid`] if it is of several jobs.
 pub fn piles(archive: &Archive) -> Result<Vec<Pile>> {
-    let jobs: BTreeSet<&str> = archive.receipts.iter().map(|receipt| receipt.job.as_str()).collect();
+    let owners = archive.receipts.iter().filter_map(|receipt| receipt.spot().owner());
+    let jobs: BTreeSet<String> = owners.map(|owner| owner.whole_job().to_owned()).collect();
     match jobs.len() {
         0 => return Err(Error::new(ErrorKind::NotFound, "there is nothing in the archive").with_remedy(LIST)),
         1 => {}

@@ -290,7 +290,22 @@ mod tests {
             ("children", json!([{"table": "a", "protect": " "}]), "params.children[0].protect: is empty"),
             ("children", json!([{"tabel": "a"}]), "params.children"),
             ("archive", json!({"table": ""}), "params.archive: names no table"),
-            ("archive", json!({"storage": "cold"}), "params.archive"),
+            ("archive", json!({"shelf": "cold"}), "params.archive"),
+            ("archive", json!({}), "params.archive: needs a table or a storage"),
+            #[cfg(feature = "backup")]
+            (
+                "archive",
+                json!({"table": "a", "storage": "cold"}),
+                "params.archive: names a table and a storage",
+            ),
+            #[cfg(feature = "backup")]
+            ("archive", json!({"storage": " "}), "params.archive: names no storage"),
+            #[cfg(feature = "backup")]
+            ("archive", json!({"storage": "cold", "prefix": "../a"}), "params.archive: prefix takes"),
+            #[cfg(feature = "backup")]
+            ("archive", json!({"storage": "cold", "format": "xml"}), "params.archive"),
+            #[cfg(feature = "backup")]
+            ("archive", json!({"table": "a", "format": "csv"}), "params.archive: format and prefix are for"),
         ] {
             let mut params = good.clone();
             params[name] = value;

@@ -11,4 +11,4 @@ mod spot;
 
 pub use receipt::{Receipt, VERSION};
 pub use shelf::{Archive, clear, put};
-pub use spot::Spot;
+pub use spot::{Owner, Spot};

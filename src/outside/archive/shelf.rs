@@ -35,7 +35,7 @@ pub struct Archive {
 }
 
 impl Archive {
-    /// Lists what there is, of one job or of all. `known` are receipts that the database has.
+    /// Lists what there is, of one job and its one-offs or of all. `known` are receipts that the database has.
     ///
     /// # Errors
     /// If the storage refuses or does not answer.
@@ -48,11 +48,12 @@ impl Archive {
         job: Option<&str>,
         known: Vec<Receipt>,
     ) -> Result<Archive> {
-        let below = job.map_or_else(|| prefix.trim_matches('/').to_owned(), |job| root(prefix, job));
-        let listed = storage.list(&below).await?;
+        let listed = storage.list(prefix.trim_matches('/')).await?;
+        let is_meant = |spot: &Spot| job.is_none_or(|job| spot.owner().is_some_and(|owner| owner.is_of(job)));
         let found: Vec<(Spot, bool, String)> = listed
             .into_iter()
             .filter_map(|object| Spot::of_key(&object.key).map(|(spot, receipt)| (spot, receipt, object.key)))
+            .filter(|(spot, ..)| is_meant(spot))
             .collect();
         let keys = found.iter().filter(|(_, receipt, _)| *receipt).map(|(_, _, key)| key);
         let read: Vec<(String, Result<Receipt>)> = stream::iter(keys)

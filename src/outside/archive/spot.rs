@@ -30,6 +30,23 @@ pub struct Owner {
     pub install: Uuid,
     /// The storage, by the name that the holder had for it.
     pub storage: String,
+    /// The job.
+    pub job: String,
+}
+
+impl Owner {
+    /// The job, or that of which it is a one-off: `erase~12` is one of `erase`. Of a long name these have the first 88
+    /// letters.
+    pub fn whole_job(&self) -> &str {
+        let one_off = self.job.rsplit_once('~').filter(|(_, number)| number.parse::<u32>().is_ok());
+        one_off.map_or(&self.job, |(job, _)| job)
+    }
+
+    /// Whether it is of this job, or of a one-off of it.
+    pub fn is_of(&self, job: &str) -> bool {
+        let is_one_off = self.job != self.whole_job();
+        self.job == job || is_one_off && job.get(..88).unwrap_or(job) == self.whole_job()
+    }
 }
 
 impl Spot {
@@ -64,11 +81,13 @@ impl Spot {
     }
 
     /// Whose folder it is.
-    pub(super) fn owner(&self) -> Option<Owner> {
+    pub fn owner(&self) -> Option<Owner> {
         let mut parts = self.folder.rsplit('/');
         let storage = parts.next()?.to_owned();
         let install = parts.next()?.parse().ok()?;
-        Some(Owner { token: parse_token(parts.next()?)?, install, storage })
+        let token = parse_token(parts.next()?)?;
+        let (_occurrence, job) = (parts.next()?, parts.next()?.to_owned());
+        Some(Owner { token, install, storage, job })
     }
 
     fn stem(&self) -> String {
@@ -102,6 +121,24 @@ mod tests {
         );
         assert_eq!(Spot::of_key(&object), Some((spot.clone(), false)));
         assert_eq!(Spot::of_key(&spot.receipt()), Some((spot, true)));
+    }
+
+    #[test]
+    fn one_offs_are_of_their_job() {
+        let of = |job: &str| Owner { job: job.to_owned(), ..spot().owner().expect("it has one") };
+        let long = "a".repeat(100);
+        for (job, asked, is_one) in [
+            ("logs", "logs", true),
+            ("logs~12", "logs", true),
+            ("logs~12", "logs~12", true),
+            ("logs", "logs~12", false),
+            ("logs~12", "log", false),
+            ("logs~old", "logs", false),
+            (&format!("{}~3", &long[..88]), &long, true),
+        ] {
+            assert_eq!(of(job).is_of(asked), is_one, "{job} {asked}");
+        }
+        assert_eq!((of("logs~12").whole_job(), of("logs~old").whole_job()), ("logs", "logs~old"));
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub(super) struct RestoreArgs {
     /// The replica's local file, which knows the storage
     #[arg(long, value_name = "FILE", env = "SEXTON_CONFIG")]
     config: Option<PathBuf>,
-    /// Only what this job wrote
+    /// Only what this job wrote, of an archive with its one-offs
     #[arg(long, value_name = "JOB")]
     pub(super) job: Option<String>,
     /// Only what lies below this prefix
