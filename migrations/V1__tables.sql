@@ -112,6 +112,7 @@ CREATE TABLE sexton.job (
   target_name        text,
   target_oid         oid,
   targets            jsonb,
+  other_tables       jsonb,
   applied            jsonb,
   generation         bigint,
   deploys            text[] NOT NULL DEFAULT '{}',
@@ -231,6 +232,7 @@ COMMENT ON COLUMN sexton.job.needs IS 'What a replica must know locally to run t
 COMMENT ON COLUMN sexton.job.target_name IS 'params.table, schema-qualified, as the editor''s search_path resolved it.';
 COMMENT ON COLUMN sexton.job.target_oid IS 'The oid of that table.';
 COMMENT ON COLUMN sexton.job.targets IS 'The same of each of params.targets, in their order: [{"name": …, "oid": …}]; NULL for a job without these.';
+COMMENT ON COLUMN sexton.job.other_tables IS 'The same of the children and archives that the params name: [{"as": as written, "name": …, "oid": …, "may": the right that it takes}]; NULL for a job without these.';
 COMMENT ON COLUMN sexton.job.applied IS 'What `sexton apply` wrote last: a row that differs was edited by hand, and is left alone.';
 COMMENT ON COLUMN sexton.job.generation IS 'The generation of the file that was applied last; older files are refused.';
 COMMENT ON COLUMN sexton.job.deploys IS 'The deployments that "at deploy" has already fired for, the last ten.';

@@ -46,6 +46,7 @@ BEGIN
     NEW.target_name := NULL;
     NEW.target_oid := NULL;
     NEW.targets := NULL;
+    NEW.other_tables := NULL;
     IF NEW.run_as IS NOT NULL AND pg_catalog.to_regrole(pg_catalog.quote_ident(NEW.run_as)) IS NULL THEN
       RAISE EXCEPTION 'job %: run_as: there is no role "%"', NEW.name, NEW.run_as USING ERRCODE = '42704';
     ELSIF NEW.run_as IS NOT NULL AND NOT pg_catalog.pg_has_role(current_user, NEW.run_as::name, 'MEMBER') THEN
@@ -112,6 +113,10 @@ BEGIN
                                   ELSE pg_catalog.has_table_privilege(current_user, other.oid, other.may) END) THEN
           RAISE EXCEPTION 'job %: params.%: you have no % right on "%"', NEW.name, other.param, other.may, other.name
             USING ERRCODE = '42501', HINT = 'A job has no more rights than its editor: grant it first.';
+        ELSIF other.param !~ 'table$' THEN
+          NEW.other_tables := coalesce(NEW.other_tables, '[]') || (
+            SELECT pg_catalog.jsonb_build_object('as', other.name, 'name', pg_catalog.format('%I.%I', n.nspname, c.relname), 'oid', c.oid, 'may', other.may)
+              FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = other.oid);
         END IF;
       END LOOP;
     END IF;
@@ -574,6 +579,8 @@ BEGIN
   ELSIF EXISTS (SELECT 1 FROM sexton.run_part WHERE run_id = p_run AND part > 0) THEN
     RAISE EXCEPTION 'job %: run % is split already', j.name, p_run USING ERRCODE = 'SX002';
   END IF;
+  -- It need not wait for the disk: a crash that undoes it undoes all that was committed after it.
+  PERFORM set_config('synchronous_commit', 'off', true);
   INSERT INTO sexton.run_part (run_id, part, cursor)
     SELECT p_run, c.ordinality, c.value FROM jsonb_array_elements(p_cursors) WITH ORDINALITY c;
 END $$;
@@ -598,6 +605,8 @@ BEGIN
   IF stop IS NOT NULL THEN
     PERFORM pg_advisory_unlock_shared(class, key);
   ELSE
+    -- Nor need this, for which the next worker waits: no session outlives a crash of the server.
+    PERFORM set_config('synchronous_commit', 'off', true);
     UPDATE sexton.run SET worker_pids = worker_pids || pg_backend_pid() WHERE id = p_run AND state = 'running';
   END IF;
   RETURN stop;

@@ -7,9 +7,15 @@ CREATE FUNCTION sexton.job_named(p_job text) RETURNS sexton.job
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   j sexton.job;
+  last sexton.run;
 BEGIN
   SELECT * INTO j FROM sexton.job WHERE name = p_job;
   IF NOT FOUND THEN
+    SELECT * INTO last FROM sexton.run r WHERE r.job_name = p_job AND r.parent_id IS NOT NULL ORDER BY r.started_at DESC LIMIT 1;
+    IF FOUND THEN
+      RAISE EXCEPTION '%: this one-off is done: % at %', p_job, last.state, last.finished_at USING ERRCODE = 'SX005',
+        HINT = format('Its runs: SELECT * FROM sexton.runs WHERE job = %L;', p_job);
+    END IF;
     RAISE EXCEPTION 'there is no job "%"', p_job USING ERRCODE = 'SX006', HINT = coalesce(
       'Jobs: ' || (SELECT string_agg(name, ', ' ORDER BY name) FROM (SELECT name FROM sexton.job WHERE parent_id IS NULL ORDER BY name LIMIT 20) n),
       'There are no jobs yet.');
@@ -66,6 +72,9 @@ LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   touched bigint;
 BEGIN
+  -- The row alone would do, but not soon: claims that come meanwhile share it, one after the other, past us. For the
+  -- table they stand in line.
+  LOCK TABLE sexton.meta IN EXCLUSIVE MODE;
   UPDATE sexton.meta SET halted_at = coalesce(halted_at, clock_timestamp()), halted_by = sexton.actor(), halt_reason = reason;
   -- Touching the row makes it a barrier: this waits for a batch that is committing, and later ones see the halt.
   UPDATE sexton.job j SET version = j.version
@@ -100,9 +109,9 @@ COMMENT ON FUNCTION sexton.table_of(text) IS 'The table that has this qualified,
 
 CREATE FUNCTION sexton.looked_up(targets jsonb) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT jsonb_agg(jsonb_build_object('name', e ->> 'name', 'oid', coalesce(sexton.table_of(e ->> 'name'), (e ->> 'oid')::oid)) ORDER BY ord)
+  SELECT jsonb_agg(e || jsonb_build_object('oid', coalesce(sexton.table_of(e ->> 'name'), (e ->> 'oid')::oid)) ORDER BY ord)
     FROM jsonb_array_elements(targets) WITH ORDINALITY AS t(e, ord) $$;
-COMMENT ON FUNCTION sexton.looked_up(jsonb) IS 'The targets of a job, with the oids of the tables that have their names now. Internal.';
+COMMENT ON FUNCTION sexton.looked_up(jsonb) IS 'The targets or other tables of a job, with the oids of the tables that have their names now. Internal.';
 
 CREATE FUNCTION sexton.arm(job text, approve bigint DEFAULT NULL) RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -117,17 +126,21 @@ BEGIN
   END IF;
   -- Another table may stand under the name by now. Whoever arms accepts it, if the author of the job could have.
   FOR named IN
-    SELECT t.name, sexton.table_of(t.name) AS now_there
-      FROM (SELECT j.target_name, j.target_oid UNION SELECT e ->> 'name', (e ->> 'oid')::oid FROM jsonb_array_elements(j.targets) e) AS t(name, oid)
+    SELECT t.name, sexton.table_of(t.name) AS now_there, t.may
+      FROM (SELECT j.target_name, j.target_oid, 'DELETE'
+            UNION SELECT e ->> 'name', (e ->> 'oid')::oid, 'DELETE' FROM jsonb_array_elements(j.targets) e
+            UNION SELECT e ->> 'name', (e ->> 'oid')::oid, e ->> 'may' FROM jsonb_array_elements(j.other_tables) e) AS t(name, oid, may)
      WHERE sexton.table_of(t.name) <> t.oid
   LOOP
-    IF to_regrole(quote_ident(j.edited_by)) IS NULL OR NOT has_table_privilege(j.edited_by, named.now_there, 'DELETE') THEN
-      RAISE EXCEPTION 'job %: % was replaced, and %, who edited the job last, may not delete from the new one',
-        job, named.name, j.edited_by USING ERRCODE = '42501', HINT = 'Edit the job as a role that may.';
+    IF to_regrole(quote_ident(j.edited_by)) IS NULL
+       OR NOT (CASE named.may WHEN 'INSERT' THEN has_any_column_privilege(j.edited_by, named.now_there, 'INSERT')
+                              ELSE has_table_privilege(j.edited_by, named.now_there, named.may) END) THEN
+      RAISE EXCEPTION 'job %: % was replaced, and %, who edited the job last, may not % the new one',
+        job, named.name, j.edited_by, CASE named.may WHEN 'INSERT' THEN 'insert into' WHEN 'SELECT' THEN 'read' ELSE 'delete from' END USING ERRCODE = '42501', HINT = 'Edit the job as a role that may.';
     END IF;
     UPDATE sexton.job k
        SET target_oid = CASE WHEN k.target_name = named.name THEN named.now_there ELSE k.target_oid END,
-           targets = sexton.looked_up(k.targets)
+           targets = sexton.looked_up(k.targets), other_tables = sexton.looked_up(k.other_tables)
      WHERE k.id = j.id;
   END LOOP;
   UPDATE sexton.job k SET armed_revision = k.revision, armed_at = clock_timestamp(), armed_by = sexton.actor(),
@@ -341,7 +354,8 @@ BEGIN
   END IF;
   -- Another cluster has other oids.
   UPDATE sexton.job SET target_oid = sexton.table_of(target_name) WHERE target_name IS NOT NULL;
-  UPDATE sexton.job SET targets = sexton.looked_up(targets) WHERE targets IS NOT NULL;
+  UPDATE sexton.job SET targets = sexton.looked_up(targets), other_tables = sexton.looked_up(other_tables)
+   WHERE targets IS NOT NULL OR other_tables IS NOT NULL;
   INSERT INTO sexton.audit (actor, verb) VALUES (sexton.actor(), 'adopt');
   PERFORM sexton.wake(0);
   RETURN 'Adopted: destructive and outside kinds run again, in this database.';

@@ -62,10 +62,19 @@ SELECT j.name, j.app, j.kind,
        coalesce(j.database, (SELECT string_agg(DISTINCT e ->> 'database', ', ') FROM jsonb_path_query(j.params, 'lax $.targets[*]') e)) AS database,
        (SELECT count(*) FROM sexton.job o WHERE o.parent_id = j.id) AS one_offs
   FROM sexton.job j
-  LEFT JOIN LATERAL (SELECT * FROM sexton.run r WHERE r.job_id = j.id AND r.state <> 'running'
-                      ORDER BY r.epoch DESC, r.version DESC LIMIT 1) last ON true
-  LEFT JOIN LATERAL (SELECT r.finished_at FROM sexton.run r WHERE r.job_id = j.id AND r.state = 'succeeded'
-                      ORDER BY r.occurrence DESC LIMIT 1) success ON true
+  -- Its own, or the last of its one-offs.
+  LEFT JOIN LATERAL (SELECT * FROM (
+                       (SELECT * FROM sexton.run r WHERE r.job_id = j.id AND r.state <> 'running'
+                         ORDER BY r.epoch DESC, r.version DESC LIMIT 1)
+                       UNION ALL
+                       (SELECT * FROM sexton.run r WHERE r.parent_id = j.id AND r.state <> 'running'
+                         ORDER BY r.started_at DESC LIMIT 1)) r
+                      ORDER BY r.started_at DESC LIMIT 1) last ON true
+  LEFT JOIN LATERAL (SELECT greatest(
+                       (SELECT r.finished_at FROM sexton.run r WHERE r.job_id = j.id AND r.state = 'succeeded'
+                         ORDER BY r.occurrence DESC LIMIT 1),
+                       (SELECT r.finished_at FROM sexton.run r WHERE r.parent_id = j.id AND r.state = 'succeeded'
+                         ORDER BY r.started_at DESC LIMIT 1)) AS finished_at) success ON true
   LEFT JOIN LATERAL (SELECT r.report -> 'backlog' AS backlog,
                             extract(epoch FROM clock_timestamp() - r.finished_at)::float8 / 86400 AS days
                        FROM sexton.run r WHERE r.job_id = j.id AND r.state <> 'running' AND r.report ? 'backlog'
@@ -103,8 +112,15 @@ DECLARE
   w sexton.waiting;
   able int;
   lacking text[];
+  what text;
+  one_offs text;
 BEGIN
   SELECT * INTO STRICT m FROM sexton.meta;
+  SELECT format('A one-off of %s%s%s%s. ', p.name, ', with ' || nullif(j.run_inputs, '{}')::text, ', key "' || j.submit_key || '"',
+                ', submitted by ' || (SELECT s.name FROM sexton.job s WHERE s.id = j.source_id))
+    INTO what FROM sexton.job p WHERE p.id = j.parent_id;
+  SELECT format(' Of its one-offs %s; sexton.one_offs lists them.', string_agg(format('%s %s', o.n, o.state), ', ' ORDER BY o.state))
+    INTO one_offs FROM (SELECT o.state, count(*) AS n FROM sexton.one_offs o WHERE o.job = j.name GROUP BY o.state) o HAVING count(*) > 0;
   SELECT * INTO last FROM sexton.run r WHERE r.job_id = j.id AND r.state <> 'running' ORDER BY r.epoch DESC, r.version DESC LIMIT 1;
   SELECT r.report -> 'backlog' INTO backlog FROM sexton.run r
     WHERE r.job_id = j.id AND r.state <> 'running' AND r.report ? 'backlog' ORDER BY r.epoch DESC, r.version DESC LIMIT 1;
@@ -117,7 +133,7 @@ BEGIN
    ORDER BY cardinality(sexton.lacks(j.needs, r.knows)) LIMIT 1;
   stranger := sexton.lock_holder(j.lock_id);
   workers := sexton.worker_backends(j.worker_lock_id);
-  RETURN CASE
+  RETURN coalesce(what, '') || CASE
     WHEN j.state = 'running' AND stranger IS NOT DISTINCT FROM j.holder_pid THEN
       format('It is running on %s since %s (attempt %s).', j.holder, (SELECT started_at FROM sexton.run WHERE id = j.run_id), j.attempt)
     WHEN j.state = 'running' AND stranger IS NULL AND workers <> '{}' THEN
@@ -142,6 +158,7 @@ BEGIN
       format('Its lock is held by backend %s (%s), which is not its holder.', stranger,
              (SELECT concat_ws(', ', a.usename, a.application_name) FROM pg_stat_activity a WHERE a.pid = stranger))
     WHEN j.validated_revision IS DISTINCT FROM j.revision OR NOT j.planned THEN 'A replica is about to validate and plan it.'
+    WHEN j.due_at IS NULL AND one_offs IS NOT NULL THEN 'Nothing is due but its one-offs.'
     WHEN j.due_at IS NULL THEN 'Nothing is due: its schedule does not come again by itself.'
     WHEN w.job_id IS NOT NULL AND j.due_at <= clock_timestamp() THEN
       format('It waits since %s for the resource "%s", held by %s.', w.since, w.resource, coalesce(sexton.held_by(w.resource, w.shared), w.behind))
@@ -149,6 +166,7 @@ BEGIN
     WHEN j.due_at > clock_timestamp() THEN format('It is not due before %s.', j.due_at AT TIME ZONE j.time_zone || ' ' || j.time_zone)
     WHEN sexton.no_place_hint(j) IS NOT NULL THEN format('It waits since %s: %s.', j.due_at, sexton.no_place_hint(j))
     ELSE format('It is due since %s and waits for a free slot.', j.due_at) END
+    || coalesce(one_offs, '')
     || CASE WHEN last.state = 'refused' AND j.state = 'idle' AND j.approved_rows IS NULL
             THEN ' The last run was refused: ' || last.error ELSE '' END
     || CASE WHEN (backlog ->> 'catches_up')::boolean IS FALSE THEN

@@ -98,7 +98,8 @@ BEGIN
       USING ERRCODE = 'SX005', HINT = 'Set it in a transaction of its own.';
   END IF;
   -- A claim that is committing is waited for, so that its run is seen below; later ones wait for us and read the hold.
-  PERFORM 1 FROM sexton.meta FOR NO KEY UPDATE;
+  -- The table and not its row, as in pause_all().
+  LOCK TABLE sexton.meta IN EXCLUSIVE MODE;
   -- Touching the row makes it a barrier, as in pause_all(): this waits for a batch that is committing. The run's mark
   -- comes after it, in the order in which finish() locks the two.
   WITH held AS (

@@ -318,7 +318,7 @@ BEGIN
   NEW.revision := p.revision;   NEW.validated_revision := p.validated_revision;
   NEW.invalid_reason := p.invalid_reason;
   NEW.target_name := p.target_name;                               NEW.target_oid := p.target_oid;
-  NEW.targets := p.targets;
+  NEW.targets := p.targets;     NEW.other_tables := p.other_tables;
   NEW.edited_at := p.edited_at; NEW.edited_by := p.edited_by;     NEW.needs := p.needs;
   NEW.paused_at := NULL;        NEW.paused_by := NULL;
   NEW.pause_reason := NULL;     NEW.paused_until := NULL;
@@ -344,11 +344,11 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   IF (j.revision, j.validated_revision, j.invalid_reason, j.armed_revision, j.paused_at, j.paused_until, j.timeout,
       j.max_attempts, j.backoff, j.backoff_max, j.resume_after, j.priority, j.search_path, j.resources, j.shares_table,
-      j.max_running, j.target_oid, j.target_name, j.targets, j.edited_by, j.app, j.needs)
+      j.max_running, j.target_oid, j.target_name, j.targets, j.other_tables, j.edited_by, j.app, j.needs)
      IS DISTINCT FROM
      (was.revision, was.validated_revision, was.invalid_reason, was.armed_revision, was.paused_at, was.paused_until, was.timeout,
       was.max_attempts, was.backoff, was.backoff_max, was.resume_after, was.priority, was.search_path, was.resources, was.shares_table,
-      was.max_running, was.target_oid, was.target_name, was.targets, was.edited_by, was.app, was.needs) THEN
+      was.max_running, was.target_oid, was.target_name, was.targets, was.other_tables, was.edited_by, was.app, was.needs) THEN
     UPDATE sexton.job SET version = version WHERE parent_id = j.id;
   END IF;
 END $$;

@@ -58,6 +58,7 @@ statements! {
     FINISH = "finish";
     GIVE_ALL = "give_all";
     GIVE_RESOURCE = "give_resource";
+    HELD_JOBS = "held_jobs";
     HOLD = "hold";
     HOLD_DEFINITIONS = "hold_definitions";
     HOLDS = "holds";
@@ -65,6 +66,7 @@ statements! {
     HORIZON = "horizon";
     IMPORT_AGE = "import_age";
     IMPORT_PG_CRON = "import_pg_cron";
+    IMPORT_PG_TIMETABLE = "import_pg_timetable";
     INSTALLATION = "installation";
     JOB = "job";
     JOB_FOR_RUN = "job_for_run";
@@ -116,6 +118,7 @@ statements! {
     PURGE_IS_DETACHED = "purge_is_detached";
     PURGE_KEY = "purge_key";
     PURGE_MOMENT = "purge_moment";
+    PURGE_NAMED = "purge_named";
     PURGE_NAMES = "purge_names";
     PURGE_PARTITIONS = "purge_partitions";
     PURGE_PLAN_CACHED = "purge_plan_cached";

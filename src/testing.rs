@@ -21,6 +21,7 @@ use std::{collections::HashSet, time::Duration};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::{
@@ -141,7 +142,7 @@ impl Occurrence {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             let job = self.due_job(&control, &shared).await?;
-            match execute::attempt(&shared, job, None).await.attempt {
+            match execute::attempt(&shared, job, None, &Notify::new()).await.attempt {
                 execute::Attempt::Ran { .. } => return self.last_run().await,
                 execute::Attempt::Failed(error) => return Err(error),
                 // The lock of a session that was closed a moment ago is still there.

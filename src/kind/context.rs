@@ -289,7 +289,7 @@ impl RunContext {
     /// One batch as a transaction: `effect` is a statement *without* `RETURNING`, and the server's own count of its rows
     /// is the batch's. Quicker by a quarter than [`RunContext::batch`] for a DELETE of many rows, since RETURNING reads
     /// each of them a second time; but while it is under way, a frozen client holds its row locks until the server ends
-    /// it (15 s).
+    /// it (5 s).
     ///
     /// # Errors
     /// As [`RunContext::batch`].

@@ -178,17 +178,32 @@ const TYPES: &[(&str, &str, Type)] = &[
     ("bool", "boolean", Type::BOOL),
 ];
 
+/// Whether a job may declare an input of this name and type.
+///
+/// # Errors
+/// What is wrong with either, for people.
+pub fn declaration(name: &str, declared: &str) -> Result<(), String> {
+    if name.is_empty() || identifier(name).len() != name.len() {
+        return Err(format!("\"{name}\" is no name for an input: letters, digits and _, first no digit"));
+    }
+    of_type(declared).map(drop)
+}
+
+fn of_type(declared: &str) -> Result<&'static (&'static str, &'static str, Type), String> {
+    let known = TYPES.iter().find(|(name, ..)| declared.trim().eq_ignore_ascii_case(name));
+    known.ok_or_else(|| {
+        let known: Vec<&str> = TYPES.iter().map(|(name, ..)| *name).collect();
+        format!("type \"{declared}\" is not one of {}", known.join(", "))
+    })
+}
+
 impl Input {
     /// A value of the type that the job declares.
     ///
     /// # Errors
     /// What is wrong with the declaration or the value, for people.
     pub fn new(declared: &str, value: Value) -> Result<Self, String> {
-        let known = TYPES.iter().find(|(name, ..)| declared.trim().eq_ignore_ascii_case(name));
-        let Some((_, type_name, ty)) = known else {
-            let known: Vec<&str> = TYPES.iter().map(|(name, ..)| *name).collect();
-            return Err(format!("type \"{declared}\" is not one of {}", known.join(", ")));
-        };
+        let (_, type_name, ty) = of_type(declared)?;
         let input = Input { value, type_name };
         match input.to_sql(ty, &mut BytesMut::new()) {
             Ok(_) => Ok(input),
@@ -299,5 +314,9 @@ mod tests {
             assert!(error.contains(value) && error.contains(declared), "{error}");
         }
         assert!(Input::new("money", 1.into()).expect_err("it is refused").contains("not one of"));
+        assert_eq!(declaration("tenant_2", " BIGINT "), Ok(()));
+        for (name, declared) in [("", "text"), ("2x", "text"), ("a b", "text"), ("a", ""), ("a", "money")] {
+            assert!(declaration(name, declared).is_err(), "{name}: {declared}");
+        }
     }
 }

@@ -8,7 +8,7 @@ use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{Databases, Description, Names, Need, Report, RunContext};
+use super::{Databases, Description, Names, Need, Report, RunContext, strict::Strict};
 use crate::protocol::run::Stop;
 
 /// A kind of work. See `examples/own_kind.rs` for one of a user's own.
@@ -130,7 +130,7 @@ impl<K: Kind> Erased for K {
 }
 
 fn read<P: DeserializeOwned>(params: &Value) -> Result<P, ParamError> {
-    serde_path_to_error::deserialize(params).map_err(|error| {
+    serde_path_to_error::deserialize(Strict(params)).map_err(|error| {
         let path = error.path().to_string();
         ParamError::new(if path == "." { String::new() } else { path }, error.into_inner().to_string())
     })

@@ -40,6 +40,17 @@ pub trait PartWork: Sync {
     /// What came of a part.
     type Done: Send;
 
+    /// Sets a worker's session up, once, before its first part. Nothing, unless told otherwise.
+    ///
+    /// # Errors
+    /// As [`Kind::run`](super::Kind::run); they end the whole run.
+    ///
+    /// # Cancel safety
+    /// As [`PartWork::work`].
+    fn prepare(&self, _context: &mut RunContext) -> impl Future<Output = Result<(), Stop>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Works on one part, in batches, from its cursor on. `context` is the part's: see [`RunContext::in_parts`].
     ///
     /// # Errors
@@ -234,22 +245,29 @@ impl Team {
             Err(stop) => return Err(stop),
         };
         let mut context = self.context(held);
-        let mut done = Vec::new();
-        let ended = loop {
-            let Some((number, part)) = locked(&self.open).pop_front() else { break Ok(()) };
-            context.held.take_part(number, part);
-            let answer = work.work(&mut context).await;
-            locked(&self.reached).insert(number, context.held.part_done());
-            match answer {
-                Ok(answer) => done.push((number, answer)),
-                Err(stop) => break Err(stop),
-            }
-        };
+        let ended = self.take_parts(&mut context, work).await;
         // However it ended. What cannot be left in good order is cancelled and closed.
         if let Err(stop) = context.held.leave().await {
             tracing::debug!(?stop, "session.worker_lost");
         }
-        ended.map(|()| Hand::Worked(done))
+        ended.map(Hand::Worked)
+    }
+
+    /// Parts as long as there are any, on one session.
+    async fn take_parts<W: PartWork>(
+        &self,
+        context: &mut RunContext,
+        work: &W,
+    ) -> Result<Vec<(i32, W::Done)>, Stop> {
+        work.prepare(context).await?;
+        let mut done = Vec::new();
+        loop {
+            let Some((number, part)) = locked(&self.open).pop_front() else { return Ok(done) };
+            context.held.take_part(number, part);
+            let answer = work.work(context).await;
+            locked(&self.reached).insert(number, context.held.part_done());
+            done.push((number, answer?));
+        }
     }
 
     /// Waits for all; once one has failed, only until the others had their time to stop.

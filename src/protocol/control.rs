@@ -4,6 +4,8 @@
 //! sessions while it is opened again. What is easy to get wrong: a notification is a hint to look and nothing more.
 //! Any role may send one, so its content is not read, and without any hint the scan in time finds the same.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use tokio_postgres::{AsyncMessage, types::ToSql};
 use uuid::Uuid;
@@ -158,6 +160,12 @@ impl Control {
             halted: horizon.get(3),
             adopt_needed: horizon.get(4),
         })
+    }
+
+    /// The jobs that runs of this replica hold, as the database sees it: by sessions that are there.
+    pub(crate) async fn held_jobs(&self, replica_id: Uuid) -> Result<HashSet<i64>> {
+        let rows = self.session.client.query(statements::HELD_JOBS, &[&replica_id]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
     }
 
     /// Waits for a hint; `Err` when the session has ended.

@@ -23,6 +23,9 @@ use crate::{
     statements,
 };
 
+/// How long the server waits in mid-batch for a client that was about to send the fence: no longer than the lease.
+const HALF_DONE: Duration = Duration::from_secs(5);
+
 /// How long a statement of a run may take, unless the run says otherwise.
 pub(crate) const STATEMENT_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -169,6 +172,11 @@ impl RunSession {
 
     pub(crate) fn canceler(&self) -> &Canceler {
         &self.canceler
+    }
+
+    /// How long the server lets this session be idle between a batch's effect and its fence.
+    pub(crate) fn half_done(&self) -> Duration {
+        self.settings.lease.idle.min(HALF_DONE)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

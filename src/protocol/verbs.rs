@@ -32,7 +32,7 @@ macro_rules! verbs {
 verbs! {
     DEMO = "demo", "Show three replicas purge a table exactly once, one of them killed half way";
     INIT = "init", "Look at a database and propose a sexton.toml for it";
-    IMPORT = "import", "Read the jobs of pg_cron and propose a sexton.toml for them";
+    IMPORT = "import", "Read the jobs of pg_cron or pg_timetable and propose a sexton.toml for them";
     MIGRATE = "migrate", "Create or upgrade the schema `sexton` in the database";
     APPLY = "apply", "Make the jobs in the database as the file says";
     RUN = "run", "Run a replica: take due jobs and run them until told to stop";

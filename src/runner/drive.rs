@@ -5,15 +5,13 @@
 //! control session and the runs do not depend on one another. When the database restarts, the control session is opened
 //! again, and the runs end by themselves.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 
 use tokio::{task::JoinSet, time::Instant};
 
 use super::{
     Shared,
+    busy::Busy,
     deliver::Deliveries,
     execute::{Attempt, Tried, attempt},
     plan::{Circumstances, Decision, plan},
@@ -50,7 +48,7 @@ type Done = (Candidate, Tried);
 struct Driver {
     shared: Shared,
     runs: JoinSet<Done>,
-    busy: HashSet<i64>,
+    busy: Busy,
     queue: VecDeque<Job>,
     /// Sessions that one-offs left, for others of the same definition, until the slots are filled.
     kept: Vec<((i64, i64), RunSession)>,
@@ -77,7 +75,7 @@ pub(super) async fn drive(shared: Shared) -> Result<()> {
         deliveries,
         alarms: None,
         runs: JoinSet::new(),
-        busy: HashSet::new(),
+        busy: Busy::default(),
         queue: VecDeque::new(),
         kept: Vec::new(),
         rng: fastrand::Rng::new(),
@@ -141,13 +139,14 @@ impl Driver {
             control.note_known(&self.shared.registration).await?;
         }
         let registration = &self.shared.registration;
+        self.busy.end_unheard(control, registration.replica_id, self.shared.lease.idle).await?;
         // Who runs a few jobs alone must find them behind all that is due before them.
         let most = if self.shared.only.is_some() { SCAN_ALL } else { i64::from(registration.slots) * 4 + 32 };
-        let busy: Vec<i64> = self.busy.iter().copied().collect();
+        let busy = self.busy.jobs();
         let channels = self.deliveries.channels();
-        let snapshot = control.scan(registration, &busy, &channels, most).await?;
+        let snapshot = control.scan(registration, &Vec::from_iter(busy.clone()), &channels, most).await?;
         let install_id = control.installation().install_id;
-        let circumstances = Circumstances { registry: &self.shared.registry, install_id, busy: &self.busy };
+        let circumstances = Circumstances { registry: &self.shared.registry, install_id, busy: &busy };
         let plan = plan(snapshot, &circumstances, &mut self.rng);
         let mut sleep = plan.sleep;
         for decision in &plan.decisions {
@@ -198,8 +197,8 @@ impl Driver {
             let (candidate, shared) = (job.candidate.clone(), self.shared.clone());
             let fits = |(definition, _): &(_, _)| candidate.definition() == Some(*definition);
             let session = self.kept.iter().position(fits).map(|at| self.kept.swap_remove(at).1);
-            self.busy.insert(candidate.job_id);
-            self.runs.spawn(async move { (candidate, attempt(&shared, job, session).await) });
+            let gone = self.busy.begin(candidate.job_id);
+            self.runs.spawn(async move { (candidate, attempt(&shared, job, session, &gone).await) });
         }
         self.kept.clear();
     }
@@ -236,7 +235,7 @@ impl Driver {
     fn note_done(&mut self, done: std::result::Result<Done, tokio::task::JoinError>) -> Look {
         match done {
             Ok((candidate, Tried { attempt, session })) => {
-                self.busy.remove(&candidate.job_id);
+                self.busy.end(candidate.job_id);
                 self.kept.extend(candidate.definition().zip(session));
                 match attempt {
                     Attempt::Ran { outcome } => {

@@ -7,6 +7,7 @@
 use std::{any::Any, panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures_util::FutureExt;
+use tokio::sync::Notify;
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +28,8 @@ use crate::{
     statements,
 };
 
+/// How long a try may take until it is won or lost; what it took is given up then.
+const CLAIM_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long ending a run may take; after that it is left to whoever recovers the job.
 const SETTLE_TIMEOUT: Duration = Duration::from_secs(15);
 
@@ -57,20 +60,23 @@ impl From<Attempt> for Tried {
     }
 }
 
-/// Tries for a job, and runs it if it is won. A `session` is one that was left by a one-off of the same definition.
+/// Tries for a job, and runs it if it is won. A `session` is one that was left by a one-off of the same definition; `gone`
+/// says that the database has no session of the run any more, for a connection may say nothing of it.
 ///
 /// # Cancel safety
 /// Dropping the future abandons the run: its session closes, and another replica recovers it.
-pub(crate) async fn attempt(shared: &Shared, job: Job, session: Option<RunSession>) -> Tried {
+pub(crate) async fn attempt(shared: &Shared, job: Job, session: Option<RunSession>, gone: &Notify) -> Tried {
     let Some(kind) = shared.registry.get(&job.kind).cloned() else { return Attempt::Lost.into() };
     let nature = kind.describe().nature;
     let rules = Rules { destructive: nature == Nature::Destructive, outside: nature == Nature::Outside };
     let settings = Settings { lease: shared.lease, search_path: None };
+    let (claimant, candidate) = (shared.claimant(), &job.candidate);
+    let claimed = claim(&shared.connector, candidate, &claimant, rules, settings, session);
     let claimed =
-        claim(&shared.connector, &job.candidate, &shared.claimant(), rules, settings, session).await;
+        tokio::time::timeout(CLAIM_TIMEOUT, claimed).await.unwrap_or_else(|_| Err(silence(CLAIM_TIMEOUT)));
     let name = &job.candidate.job_name;
     match claimed {
-        Ok(Claimed::Won(held)) => run(shared, &job, *held, &kind).await,
+        Ok(Claimed::Won(held)) => run(shared, &job, *held, &kind, gone).await,
         Ok(Claimed::Settled(reason)) => {
             tracing::info!(job = name, reason, "claim.settled");
             Attempt::Ran { outcome: None }.into()
@@ -83,14 +89,18 @@ pub(crate) async fn attempt(shared: &Shared, job: Job, session: Option<RunSessio
     }
 }
 
-async fn run(shared: &Shared, job: &Job, held: Held, kind: &Registered) -> Tried {
+async fn run(shared: &Shared, job: &Job, held: Held, kind: &Registered, gone: &Notify) -> Tried {
     let info = RunInfo::new(held.claim(), job);
     tracing::info!(job = info.job, run = %info.run_id, version = info.version, attempt = info.attempt,
         mode = info.mode.as_str(), "claim.won");
     shared.tell(&RunEvent::Started(&info));
     let (mut context, options) = prepare(shared, job, held);
     let ended = match options {
-        Ok(()) => work(shared, job, &mut context, kind).await,
+        Ok(()) => tokio::select! {
+            biased;
+            ended = work(shared, job, &mut context, kind) => ended,
+            () = gone.notified() => Err(Stop::Lost(unheard())),
+        },
         Err(stop) => Err(stop),
     };
     let (come_back, settlement) = match ended {
@@ -214,8 +224,8 @@ async fn end(
         give_up(session).await;
         (settle_anew(shared, job, claim, settlement, come_back).await, None)
     };
-    let silence = || Error::new(ErrorKind::Unreachable, "the database did not answer in time");
-    tokio::time::timeout(SETTLE_TIMEOUT, settled).await.unwrap_or_else(|_| (Err(silence()), None))
+    let settled = tokio::time::timeout(SETTLE_TIMEOUT, settled).await;
+    settled.unwrap_or_else(|_| (Err(silence(SETTLE_TIMEOUT)), None))
 }
 
 /// By another session than the run's own.
@@ -271,6 +281,17 @@ async fn give_up(session: RunSession) {
     if let Err(error) = canceler.cancel().await {
         tracing::debug!(%error, "session.cancel_failed");
     }
+}
+
+fn silence(waited: Duration) -> Error {
+    Error::new(ErrorKind::Unreachable, format!("the database did not answer within {waited:?}"))
+}
+
+fn unheard() -> Error {
+    Error::new(
+        ErrorKind::Unreachable,
+        "the server has ended the run's session, and the connection says nothing of it",
+    )
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Error {

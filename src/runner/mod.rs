@@ -1,8 +1,8 @@
 //! One replica: it looks for due and orphaned jobs, competes for them, and runs those that it wins.
 //!
 //! The same runner serves the binary and an application that embeds it. It migrates nothing, applies nothing and
-//! handles no signals by itself. Five pieces: `plan` decides purely, `drive` carries plans out, `execute` is one run,
-//! `deliver` sends notices, `hooks` is what the application hears.
+//! handles no signals by itself. Six pieces: `plan` decides purely, `drive` carries plans out, `execute` is one run, `busy`
+//! is what is under way, `deliver` sends notices, `hooks` is what the application hears.
 //!
 //! ```no_run
 //! use sexton::{Registry, runner::Runner};
@@ -19,6 +19,7 @@
 //! # }
 //! ```
 
+pub(crate) mod busy;
 pub mod deliver;
 pub(crate) mod drive;
 pub(crate) mod execute;

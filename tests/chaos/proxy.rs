@@ -153,7 +153,7 @@ async fn connect(mut replica: TcpStream, state: Arc<State>) {
     let Ok(mut upstream) = TcpStream::connect(("127.0.0.1", server)).await else { return };
     // Delays are ours to make.
     let _ = (replica.set_nodelay(true), upstream.set_nodelay(true));
-    let wire = Mutex::new(Wire::default());
+    let wire = Mutex::new(Wire::new());
     let mut resets = state.resets.clone();
     resets.mark_unchanged();
     let mut silences = state.silences.clone();

@@ -86,17 +86,17 @@ CREATE TRIGGER chaos AFTER INSERT OR UPDATE OF resources ON sexton.run FOR EACH 
 
 -- Runs are pruned as everywhere; here they are kept, since they are the history.
 CREATE TABLE chaos.pruned (LIKE sexton.run);
-CREATE FUNCTION chaos.as_kept(r sexton.run) RETURNS chaos.pruned LANGUAGE sql AS $$
+CREATE FUNCTION chaos.as_kept(r sexton.run) RETURNS chaos.pruned LANGUAGE sql STABLE AS $$
   SELECT jsonb_populate_record(NULL::chaos.pruned, to_jsonb(r)) $$;
 CREATE FUNCTION chaos.note_pruned() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN
-  INSERT INTO chaos.pruned SELECT (chaos.as_kept(OLD)).*;
+  INSERT INTO chaos.pruned SELECT * FROM chaos.as_kept(OLD);
   INSERT INTO chaos.beside SELECT OLD.id, 'was pruned though its occurrence was not over'
     FROM sexton.job j WHERE j.id = OLD.job_id AND j.occurrence = OLD.occurrence;
   RETURN OLD;
 END $$;
 CREATE TRIGGER pruned BEFORE DELETE ON sexton.run FOR EACH ROW EXECUTE FUNCTION chaos.note_pruned();
-CREATE VIEW chaos.run AS SELECT * FROM chaos.pruned UNION ALL SELECT (chaos.as_kept(r)).* FROM sexton.run r;
+CREATE VIEW chaos.run AS SELECT * FROM chaos.pruned UNION ALL SELECT k.* FROM sexton.run r CROSS JOIN LATERAL chaos.as_kept(r) k;
 
 CREATE FUNCTION chaos.note_fence() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$
 BEGIN

@@ -13,7 +13,7 @@ use crate::{
     round::Round,
     storm::Verbs,
     takeover::{Loss, Times, quantile},
-    tally::{Outcome, Tally},
+    tally::{Entry, Outcome, Tally},
     world::Result,
 };
 
@@ -65,7 +65,18 @@ pub fn write(path: &Path, args: &Args, tally: &Tally, figures: &Figures) -> Resu
 
 fn markdown(args: &Args, tally: &Tally, figures: &Figures) -> Result<String> {
     let mut text = String::new();
-    let Seen { attempts, batches, effects, successes, occurrences, takeovers, calls } = figures.seen;
+    let Seen {
+        attempts,
+        batches,
+        effects,
+        successes,
+        occurrences,
+        takeovers,
+        calls,
+        told,
+        acknowledged,
+        wishes,
+    } = figures.seen;
     writeln!(
         text,
         "Command: `scripts/chaos {}`. Machine: {}. Versions: {}, sexton {}, debug build.\n",
@@ -85,6 +96,9 @@ fn markdown(args: &Args, tally: &Tally, figures: &Figures) -> Result<String> {
         ("regular occurrences run", occurrences),
         ("takeovers of lost runs", takeovers),
         ("calls and programs that receivers noted", calls),
+        ("claims and outcomes that replicas were told of", told),
+        ("steps that replicas were told of", acknowledged),
+        ("wishes of operators, such as `run_now`", wishes),
         ("verbs of operators accepted", figures.verbs.count()),
         ("faults injected", figures.injected.values().sum()),
         ("mutants caught", figures.mutants),
@@ -122,8 +136,9 @@ fn markdown(args: &Args, tally: &Tally, figures: &Figures) -> Result<String> {
         let count = figures.injected.get(&entry.fault).copied().unwrap_or(0);
         writeln!(text, "| {} | {} | {count} |", entry.number, entry.what)?;
     }
-    writeln!(text, "\nStaged faults and takeovers:\n\n| | entry | result |\n|---|---|---|")?;
-    for entry in tally.entries.iter().filter(|entry| entry.number.starts_with('F')) {
+    writeln!(text, "\nStaged faults, takeovers, bad input:\n\n| | entry | result |\n|---|---|---|")?;
+    let told = |entry: &&Entry| !matches!(entry.number.as_str(), "mutant" | "round");
+    for entry in tally.entries.iter().filter(told) {
         let (word, said) = match &entry.outcome {
             Outcome::Passed(said) => ("passed", said),
             Outcome::Failed(said) => ("**failed**", said),

@@ -26,6 +26,9 @@ use crate::{
 const REPLICAS: (usize, usize) = (5, 2);
 const LEASE: Duration = Duration::from_secs(3);
 
+/// How long it may take until the jobs have come to rest. On a machine that is busy with other things, it does take long.
+const REST_MAX: Duration = Duration::from_secs(180);
+
 /// What came of it.
 pub struct Round {
     pub verdict: Verdict,
@@ -142,10 +145,12 @@ async fn exercised(world: &World) -> Result<()> {
     }
 }
 
-/// What the suite does to replicas and servers is no job's fault: no attempt of these may be called failed for it.
+/// What the suite does to replicas and servers is no job's fault: no attempt of these may be called failed for it, but for
+/// a panic, and for a query of its author's that somebody cancelled.
 async fn nobody_blamed(world: &World) -> Result<()> {
     let sql = "SELECT job_name, error FROM chaos.run WHERE state IN ('failed', 'timed_out', 'refused')
-        AND kind IN ('steps', 'purge', 'fan_out') AND job_name <> 'steps-4' AND error NOT LIKE '%told to by a failpoint%'";
+        AND kind IN ('steps', 'purge', 'fan_out') AND job_name <> 'steps-4' AND error NOT LIKE '%told to by a failpoint%'
+        AND NOT (kind = 'fan_out' AND error LIKE '%[57014]%')";
     let blamed: Vec<String> = world
         .rows(sql, &[])
         .await?
@@ -170,16 +175,14 @@ async fn come_to_rest(world: &World) -> Result<()> {
     world.execute(resume).await?;
     let healed: jiff::Timestamp = world.get("SELECT clock_timestamp()", &[]).await?;
     let alive = "SELECT NOT EXISTS (SELECT FROM sexton.job j WHERE j.parent_id IS NULL AND NOT EXISTS
-        (SELECT FROM chaos.run r WHERE coalesce(r.parent_id, r.job_id) = j.id AND r.state = 'succeeded' AND r.started_at > $1))";
-    world.until("every job succeeds again", Duration::from_secs(60), alive, &[&healed]).await?;
-    world
-        .until("what is old is gone", Duration::from_secs(60), "SELECT rows = 0 FROM chaos.left_over", &[])
-        .await?;
+        (SELECT FROM sexton.run r WHERE coalesce(r.parent_id, r.job_id) = j.id AND r.state = 'succeeded' AND r.started_at > $1))";
+    world.until("every job succeeds again", REST_MAX, alive, &[&healed]).await?;
+    world.until("what is old is gone", REST_MAX, "SELECT rows = 0 FROM chaos.left_over", &[]).await?;
     let granted = "SELECT NOT EXISTS (SELECT FROM sexton.job WHERE origin = 'run_now' OR rerun IS NOT NULL)";
-    world.until("every wish is granted", Duration::from_secs(60), granted, &[]).await?;
+    world.until("every wish is granted", REST_MAX, granted, &[]).await?;
     let pause = "SELECT sexton.pause(name) FROM sexton.job WHERE parent_id IS NULL AND name <> $1";
     world.rows(pause, &[&ONE_OFFS]).await?;
     let still = "SELECT NOT EXISTS (SELECT FROM sexton.job WHERE state = 'running' OR NOT planned OR parent_id IS NOT NULL)
         AND NOT EXISTS (SELECT FROM sexton.run WHERE state = 'running')";
-    world.until("paused, nothing runs", Duration::from_secs(60), still, &[]).await
+    world.until("paused, nothing runs", REST_MAX, still, &[]).await
 }

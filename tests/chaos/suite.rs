@@ -93,19 +93,20 @@ async fn bad_input(server: &Server, args: &Args, tally: &mut Tally) {
         tally.note("input", reader.name, began.elapsed(), fed.unwrap_or_else(|error| Err(error.into())));
     }
     std::panic::set_hook(hook);
+    let most = STAGE_MAX + Duration::from_millis(2) * args.cases;
     if args.wants("input", "names of jobs") {
         let began = Instant::now();
-        let fed = bad_input::names(server, args.cases.min(20_000), args.seed).await;
+        let fed = within(most, bad_input::names(server, args.cases, args.seed)).await;
         tally.note("input", "names of jobs", began.elapsed(), fed);
     }
     if args.wants("input", "answers of HTTP servers") {
         let began = Instant::now();
-        let fed = within(STAGE_MAX, answers::feed(args.cases, args.seed)).await;
+        let fed = within(most, answers::feed(args.cases, args.seed)).await;
         tally.note("input", "answers of HTTP servers", began.elapsed(), fed);
     }
     if args.wants("input", "notifications") {
         let began = Instant::now();
-        let fed = within(STAGE_MAX, answers::notifications(server, args.cases, args.seed)).await;
+        let fed = within(most, answers::notifications(server, args.cases, args.seed)).await;
         tally.note("input", "notifications", began.elapsed(), fed);
     }
 }
@@ -173,13 +174,13 @@ async fn soak(server: &mut Server, args: &Args, tally: &mut Tally) {
 }
 
 fn judge(round: &Round) -> Result<String> {
-    let Seen { attempts, batches, effects, successes, occurrences, takeovers, calls } = round.verdict.seen;
+    let Seen { attempts, batches, effects, successes, takeovers, calls, .. } = round.verdict.seen;
     if !round.verdict.violations.is_empty() {
         let count = round.verdict.violations.len();
         let first: Vec<String> = round.verdict.violations.iter().take(3).map(ToString::to_string).collect();
         return Err(format!("{count} violations, the first: {}", first.join("; ")).into());
     }
-    if successes * 10 < attempts || effects == 0 || occurrences == 0 || calls == 0 {
+    if successes * 10 < attempts || round.verdict.seen.lacks_something() {
         return Err(format!("too thin to judge: {:?}", round.verdict.seen).into());
     }
     let faults: usize = round.injected.values().sum();

@@ -6,22 +6,22 @@
 use std::collections::HashSet;
 
 /// One connection.
-#[derive(Default)]
 pub struct Wire {
     sent: Framer,
     answered: Framer,
-    started: bool,
     /// Names of prepared statements that end a batch.
     fences: HashSet<Vec<u8>>,
     awaited: bool,
 }
 
 impl Wire {
+    pub fn new() -> Wire {
+        let sent = Framer { first: First::Bare, ..Framer::default() };
+        Wire { sent, answered: Framer::default(), fences: HashSet::new(), awaited: false }
+    }
+
     /// Looks at what the replica sends; where in it a COMMIT begins, if one does.
     pub fn sent(&mut self, bytes: &[u8]) -> Option<usize> {
-        if !std::mem::replace(&mut self.started, true) {
-            return None;
-        }
         let mut commit = None;
         let Wire { sent, fences, awaited, .. } = self;
         sent.feed(bytes, |kind, body, at| match kind {
@@ -60,10 +60,19 @@ impl Wire {
     }
 }
 
+/// Whether the next message has a letter.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum First {
+    #[default]
+    Lettered,
+    Bare,
+}
+
 /// Cuts a stream into messages.
 #[derive(Default)]
 struct Framer {
     begun: Vec<u8>,
+    first: First,
 }
 
 impl Framer {
@@ -72,11 +81,16 @@ impl Framer {
         let before = self.begun.len();
         self.begun.extend_from_slice(bytes);
         let mut at = 0;
-        while let Some(length) = self.begun.get(at + 1..at + 5) {
-            let length = u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize + 1;
+        loop {
+            let letter = usize::from(self.first == First::Lettered);
+            let Some(&[a, b, c, d]) = self.begun.get(at + letter..at + letter + 4) else { break };
+            // The length counts itself; what says less is no message.
+            let length = u32::from_be_bytes([a, b, c, d]).max(4) as usize + letter;
             let Some(message) = self.begun.get(at..at + length) else { break };
-            each(message[0], &message[5..], at.saturating_sub(before));
+            let kind = if letter == 1 { message[0] } else { 0 };
+            each(kind, &message[letter + 4..], at.saturating_sub(before));
             at += length;
+            self.first = First::Lettered;
         }
         self.begun.drain(..at);
     }

@@ -55,6 +55,12 @@ mod submit;
 // Sessions that go from one one-off to the next.
 mod sessions;
 
+// The other kinds.
+mod kinds;
+
+// The command line as a process.
+mod cli;
+
 // Rows of a query as one-offs: each once, whatever crashes, and no source starves another.
 mod fan_out;
 
@@ -72,6 +78,9 @@ mod protocol_process;
 
 // What a backup brings back, never presents, and removes.
 mod backup;
+
+// Replicas as processes, killed while they back up.
+mod backup_killed;
 
 // What `sexton restore` refuses, and where it puts rows.
 mod backup_restore;

@@ -14,7 +14,7 @@ use sexton::{
     testing::Occurrence,
 };
 
-use crate::support::{Db, DropsOptions, Replica, Steps, own_server};
+use crate::support::{Db, Proxy, Replica, Steps, own_server};
 
 fn occurrence(db: &Db, job: &str) -> Occurrence {
     Occurrence::of(job, db.config.clone()).registry(Steps::registry())
@@ -185,7 +185,7 @@ async fn settings_of_a_run_session_that_something_in_between_drops_are_noticed()
     db.steps_job("job", json!({})).await;
     // What the server was told last wins over what the session asked for, as behind a pooler that resets it.
     let error = {
-        let proxy = DropsOptions::before(&db).await;
+        let proxy = Proxy::without_options(&db).await;
         let run = Occurrence::of("job", proxy.config(&db)).registry(Steps::registry()).run();
         run.await.unwrap_err()
     };

@@ -4,7 +4,7 @@ use serde_json::json;
 use sexton::{ErrorKind, kind::Nature, protocol::session::Lease, runner::Runner};
 use std::time::Duration;
 
-use crate::support::{Db, Hand, Replica, Steps, own_server};
+use crate::support::{Db, Hand, Proxy, Replica, Steps, own_server};
 
 #[tokio::test]
 async fn a_job_goes_on_at_its_cursor_after_its_run_session_was_terminated() {
@@ -246,6 +246,32 @@ async fn a_standby_is_refused_and_a_promoted_one_has_a_new_epoch() {
         "and asks for no adopt"
     );
     replica.drain().await;
+}
+
+/// Something in between keeps the run's connection open, and passes nothing on: neither side is told of any end.
+#[tokio::test]
+async fn a_connection_that_says_nothing_any_more_holds_no_slot() {
+    // The proxy stands before a socket.
+    let server = own_server().await;
+    let db = Db::on(&server).await;
+    db.due_job("job", "steps", json!({"hold_before": 2})).await;
+    let proxy = Proxy::silent_for(&db, "/job").await;
+    let lease = Lease { idle: Duration::from_secs(1) };
+    let cut_off = Replica::with(&db, |_| {
+        Runner::builder(proxy.config(&db)).registry(Steps::registry()).lease(lease).slots(1)
+    });
+    db.until_steps("job", 1).await;
+    proxy.fall_silent();
+    let other = Replica::with(&db, |builder| builder.slots(1));
+    db.until_outcomes("job", "lost running").await;
+    // The other's one slot is taken; the first one's is free, long before the timeout of six hours.
+    db.due_job("next", "steps", json!({})).await;
+    db.until_outcomes("next", "succeeded").await;
+    db.open_gate("gate").await;
+    db.until_outcomes("job", "lost succeeded").await;
+    assert_eq!(db.steps("job").await, "1 2 3");
+    other.drain().await;
+    cut_off.drain().await;
 }
 
 #[tokio::test]

@@ -59,12 +59,13 @@ async fn bounds_that_were_guessed_lose_nothing_to_gaps_and_crowds() {
 
 /// Told by triggers that fire at the commit, so that what is seen is what the commit went by.
 #[tokio::test]
-async fn its_batches_do_not_wait_for_the_disk_and_its_end_does() {
+async fn its_batches_wait_neither_for_the_disk_nor_long_for_their_client() {
     let world = World::new(&format!(
         "{EVENTS}
-         CREATE TABLE seen (what text, waits text, plans text);
+         CREATE TABLE seen (what text, waits text, plans text, idle text);
          CREATE FUNCTION see() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
-           INSERT INTO public.seen VALUES (TG_TABLE_NAME, current_setting('synchronous_commit'), current_setting('plan_cache_mode'));
+           INSERT INTO public.seen VALUES (TG_TABLE_NAME, current_setting('synchronous_commit'), current_setting('plan_cache_mode'),
+             current_setting('idle_in_transaction_session_timeout'));
            RETURN NULL; END $$;
          CREATE CONSTRAINT TRIGGER see AFTER DELETE ON events DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION see();
          CREATE CONSTRAINT TRIGGER see AFTER UPDATE ON sexton.run DEFERRABLE INITIALLY DEFERRED
@@ -82,8 +83,8 @@ async fn its_batches_do_not_wait_for_the_disk_and_its_end_does() {
             .await;
         world.0.execute("TRUNCATE seen").await;
         assert_eq!(world.succeed().await.rows, 100);
-        let seen = "SELECT string_agg(DISTINCT concat_ws(' ', what, waits), ', ') FROM seen";
-        assert_eq!(world.0.get::<String>(seen, &[]).await, "events off, run on", "{pacing}");
+        let seen = "SELECT string_agg(DISTINCT concat_ws(' ', what, waits, idle), ', ') FROM seen";
+        assert_eq!(world.0.get::<String>(seen, &[]).await, "events off 5s, run on 15s", "{pacing}");
         let seen = "SELECT string_agg(DISTINCT plans, ', ') FROM seen WHERE what = 'events'";
         assert_eq!(world.0.get::<String>(seen, &[]).await, plans, "{pacing} {predicate:?}");
     }

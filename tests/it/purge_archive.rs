@@ -156,3 +156,35 @@ async fn children_without_an_archive_are_pointed_out_and_none_is_a_table_that_is
     assert_eq!(detail(&ran, "/children"), &json!([{"table": "public.parts", "deleted": 30, "archived": 30}]));
     assert_eq!(world.number("SELECT count(*) FROM kept_parts").await, 30);
 }
+
+#[tokio::test]
+async fn children_and_archives_that_were_replaced_are_not_touched_before_the_job_is_armed_again() {
+    let world = World::new(&format!(
+        "{LOG} CREATE TABLE kept (LIKE log); CREATE TABLE parts (log int REFERENCES log); CREATE INDEX ON parts (log);
+         INSERT INTO parts SELECT i FROM generate_series(1, 40) i;"
+    ))
+    .await;
+    let mut params = params();
+    params["children"] = json!(["parts"]);
+    world.job(params).await;
+    let replace = |table: &str| {
+        format!(
+            "ALTER TABLE {table} RENAME TO old_{table}; CREATE TABLE {table} (LIKE old_{table} INCLUDING ALL)"
+        )
+    };
+    world.0.execute(&replace("kept")).await;
+    let refusal = world.refused().await;
+    assert!(refusal.contains("params.archive: public.kept was renamed or replaced"), "{refusal}");
+    world.0.verb("arm", "j").await;
+    world.0.execute(&replace("parts")).await;
+    assert!(world.refused().await.contains("public.old_parts was renamed or replaced"));
+    world.0.execute("DROP TABLE old_parts; ALTER TABLE parts ADD FOREIGN KEY (log) REFERENCES log").await;
+    let refusal = world.refused().await;
+    assert!(refusal.contains("params.children: table public.parts is gone"), "{refusal}");
+    // A search path of its own finds no other tables of these names.
+    world.0.execute("CREATE SCHEMA app; CREATE TABLE app.kept (LIKE log); UPDATE sexton.job SET search_path = 'app, public'").await;
+    world.0.verb("arm", "j").await;
+    world.succeed().await;
+    let counts = "SELECT count(*) + 1000 * (SELECT count(*) FROM old_kept) + 1000 * (SELECT count(*) FROM app.kept) FROM kept";
+    assert_eq!(world.number(counts).await, 30);
+}

@@ -1,4 +1,4 @@
-//! What a storage node checks of a call: that it is signed by Hawk, with the key of a token of tokenlib's.
+//! What a storage node of Sync checks of a call: that it is signed by Hawk, with the key of a token of tokenlib's.
 //!
 //! Written from the formats and not from our code, so that an error in that shows.
 
@@ -10,18 +10,22 @@ use serde_json::Value;
 /// What the token of a DELETE claims, if the call was signed by its key, and the token by the master secret.
 pub fn claims(authorization: &str, port: u16, path: &str, master: &str) -> Option<Value> {
     let header: Header = authorization.strip_prefix("Hawk ")?.parse().ok()?;
-    let token = header.id.clone()?;
+    let (claims, key) = opened(header.id.as_deref()?, master)?;
+    let request = RequestBuilder::new("DELETE", "127.0.0.1", port, path).request();
+    let key = Key::new(key, DigestAlgorithm::Sha256).unwrap();
+    request.validate_header(&header, &key, Duration::from_secs(60)).then_some(claims)
+}
+
+/// What a tokenlib token says, and the key that is derived from it, if the master secret signed it.
+pub fn opened(token: &str, master: &str) -> Option<(Value, String)> {
     let hkdf = |salt: &[u8], info: &[u8]| sign(&sign(salt, master.as_bytes()), &[info, &[1]].concat());
-    let bytes = decode(&token);
-    let (payload, signature) = bytes.split_at(bytes.len() - 32);
+    let bytes = decode(token);
+    let (payload, signature) = bytes.split_at_checked(bytes.len().checked_sub(32)?)?;
     let signing = hkdf(b"", b"services.mozilla.com/tokenlib/v1/signing");
     let claims: Value = serde_json::from_slice(payload).ok()?;
     let info = [b"services.mozilla.com/tokenlib/v1/derive/", token.as_bytes()].concat();
     let key = encode(&hkdf(claims["salt"].as_str()?.as_bytes(), &info));
-    let request = RequestBuilder::new("DELETE", "127.0.0.1", port, path).request();
-    let key = Key::new(key, DigestAlgorithm::Sha256).unwrap();
-    let signed = request.validate_header(&header, &key, Duration::from_secs(60));
-    (sign(&signing, payload) == signature && signed).then_some(claims)
+    (sign(&signing, payload) == signature).then_some((claims, key))
 }
 
 fn sign(key: &[u8], data: &[u8]) -> Vec<u8> {
@@ -30,6 +34,7 @@ fn sign(key: &[u8], data: &[u8]) -> Vec<u8> {
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
+/// Base64 for URLs, bit by bit.
 fn decode(text: &str) -> Vec<u8> {
     let letters =
         text.trim_end_matches('=').bytes().map(|byte| ALPHABET.iter().position(|l| *l == byte).unwrap());

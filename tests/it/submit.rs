@@ -378,3 +378,28 @@ async fn a_purge_is_narrowed_by_its_input() {
         replica.drain().await;
     }
 }
+
+#[tokio::test]
+async fn a_person_is_told_what_becomes_of_one() {
+    let db = Db::new().await;
+    erase(&db, 4, json!({"hold_before": 2})).await;
+    let name = named(&submit(&db.client, 7, Some("tenant 7")).await);
+    let replica = Replica::start(&db);
+    db.until_steps(&name, 1).await;
+    let why = db.verb("why", &name).await;
+    let what = r#"A one-off of erase, with {"tenant": 7}, key "tenant 7". It is running on"#;
+    assert!(why.starts_with(what), "{why}");
+    let why = db.verb("why", "erase").await;
+    let waits = "Nothing is due but its one-offs. Of its one-offs 1 running; sexton.one_offs lists them.";
+    assert!(why.starts_with(waits), "{why}");
+    db.open_gate("gate").await;
+    db.until("it is gone", "SELECT count(*) = 1 FROM sexton.job", &[]).await;
+    let gone = db.client.query("SELECT sexton.why($1)", &[&name]).await.unwrap_err();
+    let said = gone.as_db_error().unwrap();
+    assert!(said.message().contains("this one-off is done: succeeded at"), "{said}");
+    assert!(said.hint().unwrap().contains(&format!("WHERE job = '{name}'")), "{said:?}");
+    let last =
+        "SELECT last_outcome = 'succeeded' AND last_success_at IS NOT NULL AND one_offs = 0 FROM sexton.jobs";
+    assert!(db.get::<bool>(last, &[]).await, "its job tells how its one-offs did");
+    replica.drain().await;
+}

@@ -48,7 +48,7 @@ pub(super) struct InitArgs {
 /// What `import` takes.
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
-    /// Whose jobs: pg_cron
+    /// Whose jobs: pg_cron or pg_timetable
     #[arg(value_name = "SOURCE")]
     source: Source,
     /// Write to this file, which must not be there yet; else to standard output
@@ -62,6 +62,9 @@ enum Source {
     /// The table of the extension pg_cron, in this database
     #[value(name = "pg_cron")]
     PgCron,
+    /// The chains of pg_timetable, in this database
+    #[value(name = "pg_timetable")]
+    PgTimetable,
 }
 
 pub(super) async fn apply(context: &Context, args: &ApplyArgs) -> Result<Exit> {
@@ -125,6 +128,7 @@ pub(super) async fn import(context: &Context, args: &ImportArgs) -> Result<Exit>
     let session = context.global.connector()?.open("sexton/import", &[]).await?;
     let proposal = match args.source {
         Source::PgCron => import::pg_cron(&session.client, &context.registry).await?,
+        Source::PgTimetable => import::pg_timetable(&session.client, &context.registry).await?,
     };
     propose(context, args.output.as_deref(), &proposal)
 }

@@ -19,7 +19,7 @@ use super::{
     tree::{Node, Table, Value},
 };
 use crate::{
-    kind::Registry,
+    kind::{Registry, inputs},
     protocol::schedule::{Missed, Schedule, ScheduleError, Seed},
 };
 
@@ -289,6 +289,13 @@ pub(super) fn read(key: &Key, node: &Node) -> Result<Json, String> {
         (Takes::Inputs, Value::Table(table))
             if table.values().all(|(_, node)| matches!(node.value, Value::Text(_))) =>
         {
+            let texts = table.iter().filter_map(|(name, (_, node))| match &node.value {
+                Value::Text(declared) => Some((name, declared)),
+                _ => None,
+            });
+            for (name, declared) in texts {
+                inputs::declaration(name, declared)?;
+            }
             Ok(node.json())
         }
         (Takes::Resources, Value::Array(items)) => {

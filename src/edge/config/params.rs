@@ -85,7 +85,8 @@ fn reread(params: &mut Json, error: &ParamError, job: &Job) -> bool {
 
 fn explain(kind: &Registered, job: &Job, error: &ParamError) -> Problem {
     let path = if error.path.is_empty() { "params".to_owned() } else { format!("params.{}", error.path) };
-    let param = kind.describe().params.iter().find(|param| error.path == param.name);
+    let name = error.path.split(['.', '[']).next();
+    let param = kind.describe().params.iter().find(|param| Some(param.name) == name);
     let remedy = param.map(|param| format!("{} takes {}: {}", param.name, param.takes, param.help));
     job.problem(&path, &error.message, remedy)
 }

@@ -1,7 +1,7 @@
-//! `sexton import pg_cron`: reads the jobs of the extension pg_cron and proposes a `sexton.toml`.
+//! `sexton import pg_cron` and `pg_timetable`: reads their jobs and proposes a `sexton.toml`.
 //!
-//! It changes nothing, neither here nor there: pg_cron goes on with its jobs until a person unschedules them. What is easy
-//! to get wrong: a proposal is taken as it is. So no job is armed, each is checked as `sexton apply` checks it before
+//! It changes nothing, neither here nor there: they go on with their jobs until a person ends that. What is easy to get
+//! wrong: a proposal is taken as it is. So no job is armed, each is checked as `sexton apply` checks it before
 //! it is written down, and what has no counterpart stands there as a comment, with the reason.
 
 mod command;
@@ -21,6 +21,42 @@ use crate::{
     statements,
 };
 
+/// Whose jobs they are.
+struct Origin {
+    name: &'static str,
+    /// One of its jobs, as it calls it.
+    item: &'static str,
+    statement: &'static str,
+    /// The table that it must have, and what to do where it is not as it should be.
+    table: &'static str,
+    remedy: &'static str,
+    /// Where its time zone comes from.
+    zone: &'static str,
+    /// How its job is ended.
+    end: &'static str,
+}
+
+const PG_CRON: Origin = Origin {
+    name: "pg_cron",
+    item: "job",
+    statement: statements::IMPORT_PG_CRON,
+    table: "cron.job",
+    remedy: "pg_cron's jobs are in one database of the server, `postgres` unless cron.database_name says otherwise: name that \
+             one with --database",
+    zone: "cron.timezone",
+    end: "SELECT cron.unschedule(ID)",
+};
+
+const PG_TIMETABLE: Origin = Origin {
+    name: "pg_timetable",
+    item: "chain",
+    statement: statements::IMPORT_PG_TIMETABLE,
+    table: "timetable.chain, or one of a version before 5",
+    remedy: "name the database that pg_timetable keeps its chains in with --database; upgrade it first if it is older",
+    zone: "the server's TimeZone",
+    end: "UPDATE timetable.chain SET live = false WHERE chain_id = ID",
+};
+
 /// A line of the statement.
 #[derive(Debug, Deserialize)]
 struct Line {
@@ -29,9 +65,14 @@ struct Line {
     database: String,
     role: String,
     zone: String,
+    /// Why it has no counterpart, if that is known already.
+    #[serde(default)]
+    why: Option<String>,
+    #[serde(default)]
+    notes: Vec<String>,
 }
 
-/// A row of `cron.job`. Older versions have no name and no `active`.
+/// A row of `cron.job`, or what of a chain corresponds to it. Older versions have no name and no `active`.
 #[derive(Debug, Deserialize)]
 struct CronJob {
     jobid: i64,
@@ -65,42 +106,65 @@ struct Proposed {
 /// # Cancel safety
 /// Nothing is lost if the future is dropped.
 pub async fn pg_cron(client: &Client, registry: &Registry) -> Result<String> {
-    let lines = read(client).await?;
-    let mut text = HEAD.to_owned();
+    proposal(client, registry, &PG_CRON).await
+}
+
+/// The text of a `sexton.toml` with the chains of pg_timetable, from version 5 on.
+///
+/// # Errors
+/// [`ErrorKind::Invalid`] if there is no pg_timetable in this database; an error of the database, such as a missing right.
+///
+/// # Cancel safety
+/// Nothing is lost if the future is dropped.
+pub async fn pg_timetable(client: &Client, registry: &Registry) -> Result<String> {
+    proposal(client, registry, &PG_TIMETABLE).await
+}
+
+async fn proposal(client: &Client, registry: &Registry, origin: &Origin) -> Result<String> {
+    let lines = read(client, origin).await?;
+    let mut text = opening(origin);
     let zone = lines.first().map_or("GMT", |line| &line.zone);
     if !["GMT", "UTC", "Etc/UTC"].contains(&zone) {
-        let _ = write!(text, "\n[defaults]\ntime_zone = {} # cron.timezone\n", init::quote(zone));
+        let _ = write!(text, "\n[defaults]\ntime_zone = {} # {}\n", init::quote(zone), origin.zone);
     }
     let (mut taken, mut jobs) = (BTreeSet::new(), 0);
     for line in &lines {
-        let proposed = propose(client, registry, line, &mut taken).await?;
+        let proposed = propose(client, registry, origin, line, &mut taken).await?;
         jobs += usize::from(proposed.is_job);
         text.push('\n');
         text.push_str(&proposed.text);
     }
     if jobs == 0 {
-        text.push_str("\n# pg_cron has no job that could be one here.\n[jobs]\n");
+        let _ =
+            write!(text, "\n# {} has no {} that could be a job here.\n[jobs]\n", origin.name, origin.item);
     }
     Ok(text)
 }
 
-const HEAD: &str = "\
-# What pg_cron does in this database, as jobs of Sexton. pg_cron was only read: it goes on with all of this. So:
+fn opening(origin: &Origin) -> String {
+    let Origin { name, end, .. } = origin;
+    format!(
+        "\
+# What {name} does in this database, as jobs of Sexton. {name} was only read: it goes on with all of this. So:
 # - look at each job, then `sexton apply --dry-run`, `sexton apply`,
-# - `SELECT cron.unschedule(ID)` for each, then `sexton arm JOB` for those that delete or execute a statement:
+# - `{end}` for each, then `sexton arm JOB` for those that delete or execute a statement:
 #   before that they only report.
-# pg_cron does not make up for runs that it missed. Here one run does; `missed = \"skip\"` is its way.
+# {name} does not make up for runs that it missed. Here one run does; `missed = \"skip\"` is its way.
 
 app = \"default\"
-";
+"
+    )
+}
 
-async fn read(client: &Client) -> Result<Vec<Line>> {
-    let stream = match client.copy_out(statements::IMPORT_PG_CRON).await {
-        Err(error) if error.code() == Some(&SqlState::UNDEFINED_TABLE) => {
-            return Err(Error::new(ErrorKind::Invalid, "has no table cron.job").about("database").with_remedy(
-                "pg_cron's jobs are in one database of the server, `postgres` unless cron.database_name says otherwise: \
-                 name that one with --database",
-            ));
+async fn read(client: &Client, origin: &Origin) -> Result<Vec<Line>> {
+    let stream = match client.copy_out(origin.statement).await {
+        Err(error)
+            if [Some(&SqlState::UNDEFINED_TABLE), Some(&SqlState::UNDEFINED_COLUMN)]
+                .contains(&error.code()) =>
+        {
+            return Err(Error::new(ErrorKind::Invalid, format!("has no table {}", origin.table))
+                .about("database")
+                .with_remedy(origin.remedy));
         }
         stream => stream?,
     };
@@ -108,8 +172,8 @@ async fn read(client: &Client) -> Result<Vec<Line>> {
     let text = String::from_utf8_lossy(&chunks.concat()).into_owned();
     let lines: std::result::Result<_, _> = text.lines().map(serde_json::from_str).collect();
     lines.map_err(|error| {
-        Error::new(ErrorKind::Unsuitable, "is not as pg_cron makes it")
-            .about("table cron.job")
+        Error::new(ErrorKind::Unsuitable, format!("is not as {} makes it", origin.name))
+            .about(format!("table {}", origin.table))
             .caused_by(error)
     })
 }
@@ -117,11 +181,12 @@ async fn read(client: &Client) -> Result<Vec<Line>> {
 async fn propose(
     client: &Client,
     registry: &Registry,
+    origin: &Origin,
     line: &Line,
     taken: &mut BTreeSet<String>,
 ) -> Result<Proposed> {
     let job = &line.job;
-    let head = head(job);
+    let head = head(origin, job);
     let base = job.jobname.clone().unwrap_or_else(|| format!("cron-{}", job.jobid));
     let name = init::free_name(&base, taken);
     let statement = match counterpart(line) {
@@ -138,7 +203,8 @@ async fn propose(
             });
         }
     };
-    let mut notes: String = translated.note.map(|note| format!("# {note}\n")).unwrap_or_default();
+    let known = line.notes.iter().map(String::as_str).chain(translated.note);
+    let mut notes: String = known.map(|note| format!("# {note}\n")).collect();
     let (kinds, more) = bodies(client, line, &statement).await?;
     notes.push_str(&more);
     let mut why = "no kind does that".to_owned();
@@ -167,10 +233,12 @@ async fn propose(
 }
 
 /// Whose job it is, when it runs and what it says, as comments.
-fn head(job: &CronJob) -> String {
+fn head(origin: &Origin, job: &CronJob) -> String {
     let named = job.jobname.as_deref().map(|name| format!(", {}", one_line(name))).unwrap_or_default();
     let mut head = format!(
-        "# pg_cron's job {}{named}, `{}`, as {}:\n",
+        "# {}'s {} {}{named}, `{}`, as {}:\n",
+        origin.name,
+        origin.item,
         job.jobid,
         one_line(&job.schedule),
         one_line(&job.username)
@@ -184,6 +252,9 @@ fn head(job: &CronJob) -> String {
 /// Its one statement, if there may be a counterpart to it.
 fn counterpart(line: &Line) -> std::result::Result<Statement, String> {
     let job = &line.job;
+    if let Some(why) = &line.why {
+        return Err(why.clone());
+    }
     if job.database != line.database {
         let database = one_line(&job.database);
         return Err(format!(

@@ -1,4 +1,4 @@
-//! When a job of pg_cron runs, as a schedule of Sexton.
+//! When a job of pg_cron runs, as a schedule of Sexton; the few schedules of pg_timetable that are not cron's come as ours.
 //!
 //! What is easy to get wrong: pg_cron takes what Vixie's cron takes, and its own `30 seconds` and `$`. What it does not
 //! take never ran there either, so no schedule is made up for it.

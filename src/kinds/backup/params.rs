@@ -5,8 +5,11 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use crate::{
-    kind::{Param, ParamError},
-    outside::backup::{Format, Keep, is_name, is_prefix},
+    kind::{Param, ParamError, check},
+    outside::{
+        backup::{Format, Keep, is_name, is_prefix},
+        secrets,
+    },
 };
 
 /// What a backup job is told. See [`TABLE`] for what each means.
@@ -74,7 +77,7 @@ pub const TABLE: &[Param] = &[
     Param {
         name: "prefix",
         takes: "text",
-        default: "none",
+        default: "none: keys begin with the job's name",
         help: "Put before every key, below the storage's own prefix: two installations with one storage need it.",
     },
     Param {
@@ -85,7 +88,7 @@ pub const TABLE: &[Param] = &[
     },
     Param {
         name: "keep",
-        takes: "table of numbers",
+        takes: "{ last, daily, weekly, monthly, yearly }, each a number of backups",
         default: "every backup is kept",
         help: "How many backups stay: `last`, and the newest of each of so many days (`daily`), `weekly`, `monthly`, `yearly`.",
     },
@@ -98,8 +101,8 @@ impl Params {
     /// The first parameter that is wrong.
     pub fn check(&self) -> Result<(), ParamError> {
         let wrong = |path: &str, message: &str| Err(ParamError::new(path, message));
-        if self.storage.trim().is_empty() {
-            return wrong("storage", "is empty; name a storage of the replica's local file");
+        if !secrets::is_name(&self.storage) {
+            return wrong("storage", "takes a name of the replica's local file: [storages.NAME]");
         }
         if !is_prefix(&self.prefix) {
             return wrong("prefix", "takes letters, digits and . _ - in parts divided by /");
@@ -133,9 +136,12 @@ impl Set {
     fn check(&self, path: &str) -> Result<(), ParamError> {
         let wrong =
             |name: &str, message: &str| Err(ParamError::new(format!("{path}{name}"), message.to_owned()));
-        for (name, text) in [(".table", &self.table), (".query", &self.query), (".where", &self.predicate)] {
-            if text.as_ref().is_some_and(|text| text.trim().is_empty()) {
-                return wrong(name, "is empty");
+        if let Some(table) = &self.table {
+            check::text(format!("{path}.table"), table)?;
+        }
+        for (name, text) in [("query", &self.query), ("where", &self.predicate)] {
+            if let Some(text) = text {
+                check::sql(format!("{path}.{name}"), text)?;
             }
         }
         match (&self.table, &self.query) {
@@ -176,7 +182,8 @@ mod tests {
     fn a_wrong_parameter_is_named() {
         assert_eq!(problem(with("prefix", json!("a/b"))), None);
         for (name, value, part) in [
-            ("storage", json!(" "), "params.storage: is empty"),
+            ("storage", json!(" "), "params.storage: takes a name"),
+            ("keep", json!([1]), "params.keep: takes a table with last, daily"),
             ("prefix", json!("a:b"), "params.prefix"),
             ("sets", json!([]), "params.sets: is empty"),
             ("sets", json!([{}]), "params.sets[0]: needs a table or a query"),

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::kind::{Param, ParamError};
+use crate::{
+    kind::{Param, ParamError, check},
+    outside::secrets::is_name,
+};
 
 /// What a job of kind `command` is told. See `docs/kinds/command.md` for what each means.
 #[derive(Clone, Debug, Deserialize)]
@@ -63,9 +66,13 @@ impl Params {
     /// # Errors
     /// The first parameter that is wrong.
     pub fn check(&self) -> Result<(), ParamError> {
-        if self.command.trim().is_empty() {
-            return Err(ParamError::new("command", "is empty; name a command of the replica's local file"));
+        if !is_name(&self.command) {
+            return Err(ParamError::new(
+                "command",
+                "takes a name of the replica's local file: [commands.NAME]",
+            ));
         }
+        check::once("success_codes", &self.success_codes)?;
         for (name, value) in &self.params {
             if !(value.is_string() || value.is_number() || value.is_boolean()) {
                 return Err(ParamError::new(
@@ -99,7 +106,7 @@ mod tests {
         assert_eq!(problem(json!({"command": "x", "params": {"a": 1, "b": "2"}})), None);
         for (params, part) in [
             (json!({}), "command"),
-            (json!({"command": " "}), "params.command: is empty"),
+            (json!({"command": " "}), "params.command: takes a name"),
             (json!({"command": "x", "params": {"a": [1]}}), "params.params.a"),
             (json!({"command": "x", "success_codes": []}), "params.success_codes: is empty"),
             (json!({"command": "x", "success_codes": [256]}), "from 0 to 255"),

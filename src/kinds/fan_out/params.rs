@@ -2,7 +2,10 @@
 
 use serde::Deserialize;
 
-use crate::kind::{Param, ParamError, inputs};
+use crate::{
+    kind::{Param, ParamError, check},
+    outside::secrets::is_name,
+};
 
 /// What a job of kind `fan_out` is told. See [`TABLE`] for what each means.
 #[derive(Clone, Debug, Deserialize)]
@@ -103,14 +106,14 @@ impl Params {
         if !(1..=1_000_000).contains(&self.max_pending) {
             return wrong("max_pending", format!("takes 1 to 1000000 one-offs, not {}", self.max_pending));
         }
-        for (path, text) in [("query", &self.query), ("job", &self.job), ("key", &self.key)] {
-            if text.trim().is_empty() {
-                return wrong(path, "must not be empty".to_owned());
-            }
+        check::sql("query", &self.query)?;
+        check::text("key", &self.key)?;
+        if !is_name(&self.job) {
+            return wrong("job", format!("\"{}\" cannot be the name of a job", self.job));
         }
         if self.query.trim_end().ends_with(';') {
             return wrong("query", "takes one query, without the semicolon at its end".to_owned());
         }
-        inputs::cut(&self.query).map(drop).or_else(|message| wrong("query", message))
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::{
-    kind::{Need, Param, ParamError, interval::Limit},
+    kind::{Need, Param, ParamError, check, interval::Limit},
     outside::{
         http::{Auth, Body, Call, Method, Statuses, Target, parse_url},
         secrets::{is_name, reference},
@@ -200,7 +200,8 @@ impl Params {
     }
 
     fn check_path(&self) -> Result<(), ParamError> {
-        let path = self.path.as_deref().unwrap_or_default();
+        let Some(path) = self.path.as_deref() else { return Ok(()) };
+        check::text("path", path)?;
         let wrong = |message: &str| Err(ParamError::new("path", message));
         if path.contains(['?', '#']) {
             return wrong("must have no query: `query` gives it");

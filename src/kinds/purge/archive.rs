@@ -10,12 +10,15 @@ use serde::Deserialize;
 use super::stored::{self, Stored};
 use super::{
     statement::Quoted,
-    target::{self, Facts, wrong},
+    target::{self, Facts},
 };
 #[cfg(feature = "backup")]
 use crate::{
     kind::Need,
-    outside::backup::{Format, is_prefix},
+    outside::{
+        backup::{Format, is_prefix},
+        secrets,
+    },
 };
 use crate::{
     kind::{ParamError, RunContext, Stop, sql::is_about_the_text},
@@ -44,8 +47,8 @@ impl Archive {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn check(&self) -> Result<(), ParamError> {
-        let wrong = |message: &str| Err(ParamError::new("archive", message));
+    pub fn check(&self, path: &str) -> Result<(), ParamError> {
+        let wrong = |message: &str| Err(ParamError::new(path, message));
         if self.table.as_ref().is_some_and(|table| table.trim().is_empty()) {
             return wrong("names no table");
         }
@@ -55,7 +58,9 @@ impl Archive {
                 _ if self.table.is_some() => {
                     wrong("names a table and a storage: rows are kept in one of them")
                 }
-                _ if storage.trim().is_empty() => wrong("names no storage"),
+                _ if !secrets::is_name(storage) => {
+                    wrong("storage takes a name of the replica's local file: [storages.NAME]")
+                }
                 Some(prefix) if !is_prefix(prefix) => {
                     wrong("prefix takes letters, digits and . _ - in parts divided by /")
                 }
@@ -131,16 +136,20 @@ pub async fn read(
         return stored::read(context, archive, storage, facts).await;
     }
     let table = archive.table.as_deref().unwrap_or_default();
-    let Some((_, oid)) = target::find(context, table).await? else {
+    let Some((was, oid)) = target::find(context, table).await? else {
         let reason = format!("params.{name}: there is no table {table}");
         let remedy = format!("CREATE TABLE {table} (LIKE {});", facts.name());
         return Err(Stop::refused(reason, remedy));
     };
     let rows = context.query(statements::PURGE_ARCHIVE, &[&facts.oid(), &oid]).await?;
     let Some(row) = rows.first() else {
-        return Err(wrong(name, format!("table {table} is gone")));
+        return Err(target::gone(name, &was, context.job()));
     };
     let there: String = row.get("name");
+    if there != was {
+        let reason = format!("params.{name}: {was} was renamed or replaced since the job was saved");
+        return Err(Stop::refused(reason, target::arm_again(context.job())));
+    }
     let refused = |reason: String, remedy: String| {
         Err(Stop::refused(format!("params.{name}: {there} {reason}"), remedy))
     };

@@ -2,15 +2,15 @@
 //!
 //! No database is asked. What is easy to get wrong: a parameter that would silently have no effect is an error too.
 
+use jiff::tz::TimeZone;
+
 use super::{
-    archive::Archive,
     children::Child,
-    hold::Protect,
     own::RetentionQuery,
     params::{CutoffFrom, Detach, Pacing, Params, Straddling, WalkChoice},
 };
 use crate::kind::{
-    ParamError,
+    ParamError, check,
     inputs::{self, Piece},
 };
 
@@ -27,10 +27,16 @@ impl Params {
         if self.table.trim().is_empty() {
             return wrong("table", "is missing; name the table, or several `targets`");
         }
-        if let Some((name, age)) = self.age()
-            && age.trim().is_empty()
+        if let Some((name, age)) = self.age() {
+            check::sql(name, age)?;
+        }
+        if let Some(zone) = &self.time_zone
+            && TimeZone::get(zone).is_err()
         {
-            return wrong(name, "is empty; name the column that tells a row's age, or its expiry");
+            return wrong(
+                "time_zone",
+                &format!("\"{zone}\" is no zone of the IANA database, such as \"Europe/Paris\""),
+            );
         }
         self.check_age()?;
         self.check_predicate()?;
@@ -50,8 +56,8 @@ impl Params {
             }
             _ => {}
         }
-        if self.yield_when.as_ref().is_some_and(|text| text.trim().is_empty()) {
-            return wrong("yield_when", "is empty; leave it out if nothing of your own is to be asked");
+        if let Some(condition) = &self.yield_when {
+            check::sql("yield_when", condition)?;
         }
         if self.limit_rows == Some(0) {
             return wrong("limit_rows", "must be at least 1; pause the job if it is to delete nothing");
@@ -106,7 +112,7 @@ impl Params {
                 "takes rows, but walk = \"partition\" takes partitions as a whole: see archive_schema";
             return Err(ParamError::new("archive", message));
         }
-        self.archive.as_ref().map_or(Ok(()), Archive::check)
+        self.archive.as_ref().map_or(Ok(()), |archive| archive.check("archive"))
     }
 
     fn check_kept(&self) -> Result<(), ParamError> {
@@ -116,7 +122,7 @@ impl Params {
         if let Some(keep) = &self.keep_last {
             keep.check()?;
         }
-        self.protect.as_ref().map_or(Ok(()), Protect::check)
+        self.protect.as_ref().map_or(Ok(()), |protect| protect.check("protect"))
     }
 
     fn check_age(&self) -> Result<(), ParamError> {
@@ -145,9 +151,8 @@ impl Params {
     }
 
     fn check_own_retention(&self) -> Result<(), ParamError> {
-        if self.retention_column.as_ref().is_some_and(|text| text.trim().is_empty()) {
-            let message = "is empty; name the column that tells how long a row is kept";
-            return Err(ParamError::new("retention_column", message));
+        if let Some(column) = &self.retention_column {
+            check::sql("retention_column", column)?;
         }
         self.retention_query.as_ref().map_or(Ok(()), RetentionQuery::check)
     }
@@ -204,11 +209,7 @@ impl Params {
     }
 
     fn check_predicate(&self) -> Result<(), ParamError> {
-        let Some(predicate) = &self.predicate else { return Ok(()) };
-        if predicate.trim().is_empty() {
-            return Err(ParamError::new("where", "is empty; leave it out if every old row is to go"));
-        }
-        inputs::cut(predicate).map(drop).map_err(|message| ParamError::new("where", message))
+        self.predicate.as_ref().map_or(Ok(()), |predicate| check::sql("where", predicate))
     }
 
     fn has_input(&self) -> bool {
@@ -258,6 +259,7 @@ mod tests {
             ("protect", json!({"table": "t", "keys": []}), "params.protect"),
             ("expires", json!("until"), "params.retention: is for `by`"),
             ("grace", json!("0 days"), "params.grace"),
+            ("time_zone", json!("Europe/Pariss"), "params.time_zone: \"Europe/Pariss\" is no zone"),
             ("unit", json!("minutes"), "params.unit"),
             ("pacing", json!({"duty_cycle": 1.5}), "params.pacing: duty_cycle"),
             ("pacing", json!({"rows_per_second": 0}), "params.pacing: rows_per_second"),
@@ -285,7 +287,7 @@ mod tests {
                 json!([{"table": "a", "column": ["b", "c"], "parent_column": "id"}]),
                 "params.children: a: column and parent_column must name as many",
             ),
-            ("children", json!([{"table": "a", "protect": " "}]), "params.protect: is empty"),
+            ("children", json!([{"table": "a", "protect": " "}]), "params.children[0].protect: is empty"),
             ("children", json!([{"tabel": "a"}]), "params.children"),
             ("archive", json!({"table": ""}), "params.archive: names no table"),
             ("archive", json!({"storage": "cold"}), "params.archive"),

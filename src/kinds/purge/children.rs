@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use serde::Deserialize;
 
 use super::{archive::Archive, hold::Protect};
-use crate::kind::ParamError;
+use crate::kind::{ParamError, check};
 
 /// A child table, as a job names it.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -17,7 +17,7 @@ pub enum Child {
     /// By its foreign keys.
     Named(String),
     /// With more to say of it.
-    Table(ChildTable),
+    Table(Box<ChildTable>),
 }
 
 /// What more there is to say of a child table.
@@ -62,7 +62,8 @@ impl Child {
     /// The table, as it was written.
     pub fn table(&self) -> &str {
         match self {
-            Child::Named(table) | Child::Table(ChildTable { table, .. }) => table,
+            Child::Named(table) => table,
+            Child::Table(more) => &more.table,
         }
     }
 
@@ -78,7 +79,7 @@ impl Child {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn check(&self) -> Result<(), ParamError> {
+    pub fn check(&self, path: &str) -> Result<(), ParamError> {
         let wrong = |message: String| Err(ParamError::new("children", message));
         let table = self.table();
         if table.trim().is_empty() {
@@ -88,6 +89,8 @@ impl Child {
         match (&more.column, &more.parent_column) {
             (Some(column), Some(parent)) => {
                 let (theirs, ours) = (column.names(), parent.names());
+                check::names(&format!("{path}.column"), theirs)?;
+                check::names(&format!("{path}.parent_column"), ours)?;
                 if theirs.is_empty() || theirs.len() != ours.len() {
                     return wrong(format!(
                         "{table}: column and parent_column must name as many columns, at least one"
@@ -105,8 +108,11 @@ impl Child {
             }
             (None, None) => {}
         }
-        more.protect.as_ref().map_or(Ok(()), Protect::check)?;
-        more.archive.as_ref().map_or(Ok(()), Archive::check)
+        if let Some(parent) = &more.parent {
+            check::text(format!("{path}.parent"), parent)?;
+        }
+        more.protect.as_ref().map_or(Ok(()), |protect| protect.check(&format!("{path}.protect")))?;
+        more.archive.as_ref().map_or(Ok(()), |archive| archive.check(&format!("{path}.archive")))
     }
 
     /// What is wrong with a list of them.
@@ -115,8 +121,8 @@ impl Child {
     /// The first thing that is wrong.
     pub fn check_all(children: &[Child], table: &str) -> Result<(), ParamError> {
         let mut seen = BTreeSet::new();
-        for child in children {
-            child.check()?;
+        for (index, child) in children.iter().enumerate() {
+            child.check(&format!("children[{index}]"))?;
             if child.table() == table {
                 let message = format!("{table} is the table itself; its rows go by their own age alone");
                 return Err(ParamError::new("children", message));

@@ -44,25 +44,25 @@ pub const TABLE: &[Param] = &[
     Param {
         name: "retention_column",
         takes: "column or SQL expression",
-        default: "none",
+        default: "none: one `retention` for all rows",
         help: "How long each row is kept: an interval of its own. A row whose retention is NULL is kept.",
     },
     Param {
         name: "retention_query",
         takes: "{ query, key }",
-        default: "none",
+        default: "none: one `retention` for all rows",
         help: "How long the rows of each tenant are kept: a SELECT of key and interval, and the column that is the key.",
     },
     Param {
         name: "expires",
         takes: "column or SQL expression",
-        default: "none",
+        default: "none: `by` and `retention` say it",
         help: "Instead of `by` and `retention`: the instant at which a row expires, of the same types. NULL never expires.",
     },
     Param {
         name: "grace",
         takes: "interval or seconds",
-        default: "none",
+        default: "none: no extra time",
         help: "How much longer rows are kept, after their retention or their expiry.",
     },
     Param {
@@ -86,19 +86,19 @@ pub const TABLE: &[Param] = &[
     Param {
         name: "keep_last",
         takes: "{ rows, per }",
-        default: "none",
+        default: "none: whatever is old goes",
         help: "So many of the newest rows of each key stay, exactly, whatever their age; `per` lists the key's columns.",
     },
     Param {
         name: "keep_min",
         takes: "rows",
-        default: "none",
+        default: "none: whatever is old goes",
         help: "At least so many of the newest rows of the table stay, whatever their age.",
     },
     Param {
         name: "protect",
         takes: "SQL predicate, or { table, keys }",
-        default: "none",
+        default: "none: nothing but legal holds",
         help: "Which rows stay, whatever their age: those for which it is true, or whose `keys` (columns of both) another table has.",
     },
     Param {
@@ -110,7 +110,7 @@ pub const TABLE: &[Param] = &[
     Param {
         name: "children",
         takes: "list of tables, or of { table, … }",
-        default: "none",
+        default: "none: no other rows go first",
         help: "Tables whose rows go before those that they refer to, in the same batch; by foreign key, or by `column` and `parent_column`.",
     },
     Param {
@@ -142,7 +142,7 @@ pub const TABLE: &[Param] = &[
     Param {
         name: "yield_when",
         takes: "SQL condition",
-        default: "none",
+        default: "none: what the server shows of its load decides",
         help: "Rests while this is true; asked between batches, at most once a second.",
     },
     Param {

@@ -130,7 +130,10 @@ pub async fn read(context: &mut RunContext, params: &Params, facts: &Facts) -> R
 /// Finds the table that an entry names, and refuses one that a purge must not touch.
 async fn table(context: &mut RunContext, child: &Child, facts: &Facts) -> Result<Facts, Stop> {
     let found = match target::find(context, child.table()).await? {
-        Some((name, oid)) => Facts::of(context, &name, oid, "").await?,
+        Some((name, oid)) => match Facts::of(context, &name, oid, "").await? {
+            Some(found) => Some(found),
+            None => return Err(target::gone("children", &name, context.job())),
+        },
         None => None,
     };
     let Some(found) = found else {

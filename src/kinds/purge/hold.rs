@@ -16,7 +16,7 @@ use super::{
     target::{self, Facts, wrong},
 };
 use crate::{
-    kind::{ParamError, RunContext, Stop},
+    kind::{ParamError, RunContext, Stop, check},
     statements,
 };
 
@@ -45,18 +45,17 @@ impl Protect {
     ///
     /// # Errors
     /// What is wrong with it.
-    pub fn check(&self) -> Result<(), ParamError> {
-        let message = match self {
-            Protect::Where(text) if text.trim().is_empty() => {
-                "is empty; leave it out if nothing is protected"
+    pub fn check(&self, path: &str) -> Result<(), ParamError> {
+        match self {
+            Protect::Where(predicate) => check::sql(path, predicate),
+            Protect::Listed(listed) if listed.table.trim().is_empty() => {
+                Err(ParamError::new(path, "names no table"))
             }
-            Protect::Listed(listed) if listed.table.trim().is_empty() => "names no table",
             Protect::Listed(listed) if listed.keys.is_empty() => {
-                "names no keys: the columns that both tables have"
+                Err(ParamError::new(path, "names no keys: the columns that both tables have"))
             }
-            Protect::Where(_) | Protect::Listed(_) => return Ok(()),
-        };
-        Err(ParamError::new("protect", message))
+            Protect::Listed(listed) => check::names(&format!("{path}.keys"), &listed.keys),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use super::{
     target::{self, Facts, wrong},
 };
 use crate::{
-    kind::{ParamError, RunContext, Stop},
+    kind::{ParamError, RunContext, Stop, check},
     statements,
 };
 
@@ -38,7 +38,7 @@ impl KeepLast {
         let message = match (self.rows, self.per.is_empty()) {
             (0, _) => "rows must be at least 1; leave keep_last out if none need stay",
             (_, true) => "per names no column; of the whole table, keep_min keeps the newest rows",
-            _ => return Ok(()),
+            _ => return check::names("keep_last.per", &self.per),
         };
         Err(ParamError::new("keep_last", message))
     }

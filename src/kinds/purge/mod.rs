@@ -50,10 +50,12 @@ mod statement;
 #[cfg(feature = "backup")]
 mod stored;
 mod summary;
+mod tally;
 mod target;
 mod targets;
 mod text;
 mod turns;
+mod visits;
 mod walk;
 mod walk_detach;
 mod walk_heap;
@@ -254,6 +256,7 @@ impl Meant {
     }
 
     /// Where rows of the table and its children are kept.
+    #[cfg(feature = "backup")]
     fn archives(&self) -> impl Iterator<Item = &archive::Into> {
         self.archive.iter().chain(self.family.tables().into_iter().filter_map(|node| node.archive.as_ref()))
     }

@@ -14,7 +14,7 @@ use super::{
     statement::Quoted,
     target::{self, Facts, wrong},
 };
-use crate::kind::{ParamError, RunContext, Stop, interval::Retention};
+use crate::kind::{ParamError, RunContext, Stop, check, interval::Retention};
 
 /// Tells the retention of each key.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -35,7 +35,7 @@ impl RetentionQuery {
         let message = match (self.query.trim().is_empty(), self.key.trim().is_empty()) {
             (true, _) => "query is empty; write a SELECT of a key and an interval",
             (_, true) => "key is empty; name the column of the table that the query's key is compared with",
-            _ => return Ok(()),
+            _ => return check::sql("retention_query.query", &self.query),
         };
         Err(ParamError::new("retention_query", message))
     }

@@ -3,8 +3,8 @@
 //! The controller knows the size of the last batch and how long it took. It aims at a time, moves towards it by at most
 //! a factor, and never goes below a floor just to chase a time that a slow disk denies it: on the prototype, three of
 //! four naive controllers ended at 50 rows a batch and a tenth of the throughput, for nothing. What is easy to get
-//! wrong: part of each batch's time is the commit's own, which no smaller batch makes shorter; slowing down is done by
-//! resting.
+//! wrong: part of each batch's time is the commit's own, which no smaller batch makes shorter (by counting it in, this
+//! one too ended at a tenth where each commit waited a tenth of a second); slowing down is done by resting.
 
 use std::time::Duration;
 
@@ -41,6 +41,10 @@ const LEAST_ROWS: f64 = 1000.0;
 const MOST_ROWS: f64 = 500_000.0;
 /// How long a batch may take at first.
 const LIMIT: Duration = Duration::from_millis(450);
+/// How long it may take before it is made smaller than the floor.
+const LIMIT_AT_FLOOR: Duration = Duration::from_millis(3600);
+/// How many times its aim a batch may take that turns out to hold more than was expected.
+const GUESS_AIMS: u32 = 5;
 /// How long a batch may take if it cannot be made smaller.
 const LIMIT_MOST: Duration = Duration::from_secs(300);
 
@@ -70,14 +74,9 @@ impl Pace {
         }
     }
 
-    /// How much of the database it may take.
-    pub fn pacing(&self) -> Pacing {
-        self.pacing
-    }
-
-    /// Whether nothing counts but to be through: the size of a batch is then its own business.
-    pub fn is_hasty(&self) -> bool {
-        self.pacing == Pacing::Full && !self.fixed
+    /// Whether the size of a batch is its own business, as long as it takes about its time.
+    pub fn may_guess(&self) -> bool {
+        !self.fixed && !matches!(self.pacing, Pacing::RowsPerSecond(_))
     }
 
     /// What the next batch takes, in units.
@@ -90,16 +89,27 @@ impl Pace {
         self.limit
     }
 
-    /// A batch of `units` with so many rows took that long: sets the next size, and says how long to rest.
-    pub fn took(&mut self, units: u64, rows: u64, time: Duration) -> Duration {
-        if !self.fixed && units > 0 {
-            let cost = time.as_secs_f64().max(1e-6) / units as f64;
-            let smooth = self.cost.map_or(cost, |before| 0.6 * before + 0.4 * cost);
-            self.cost = Some(smooth);
-            let aim = self.aim().as_secs_f64() / smooth;
-            let next = aim.clamp(self.size / 2.0, self.size * 3.0);
-            self.size = next.clamp(self.least.min(self.most), self.most);
+    /// The same, for a batch whose end is a guess: no more than a few times its aim, unless that is out of reach anyway.
+    pub fn limit_of_guess(&self) -> Duration {
+        let (aim, expected) = (self.aim(), self.cost.unwrap_or(0.0) * self.size);
+        if expected < 2.0 * aim.as_secs_f64() { self.limit.min(aim * GUESS_AIMS) } else { self.limit }
+    }
+
+    /// A batch of `units` took that long, its commit apart: sets the next size.
+    pub fn learn(&mut self, units: u64, time: Duration) {
+        if self.fixed || units == 0 {
+            return;
         }
+        let cost = time.as_secs_f64().max(1e-6) / units as f64;
+        let smooth = self.cost.map_or(cost, |before| 0.6 * before + 0.4 * cost);
+        self.cost = Some(smooth);
+        let aim = self.aim().as_secs_f64() / smooth;
+        let next = aim.clamp(self.size / 2.0, self.size * 3.0);
+        self.size = next.clamp(self.least.min(self.most), self.most);
+    }
+
+    /// How long to rest after a batch with so many rows that took that long, its commit included.
+    pub fn rest_after(&self, rows: u64, time: Duration) -> Duration {
         match self.pacing {
             Pacing::Gentle => time,
             Pacing::Full => Duration::ZERO,
@@ -113,13 +123,14 @@ impl Pace {
         }
     }
 
-    /// A batch took longer than the limit, and was taken back. The next one is half as large; one that cannot be
-    /// smaller gets twice the time. False if that was already the most.
+    /// A batch took longer than the limit, and was taken back. The next one is half as large, but not below the floor
+    /// before it had some seconds; one that cannot be smaller gets twice the time, until that is the most.
     #[must_use]
     pub fn too_long(&mut self) -> Patience {
         self.cost = self.cost.map(|cost| cost * 1.5);
-        if self.size >= 2.0 {
-            self.size /= 2.0;
+        let floor = if self.fixed || self.limit >= LIMIT_AT_FLOOR { 1.0 } else { self.least.min(self.most) };
+        if self.size > floor {
+            self.size = (self.size / 2.0).max(floor);
             self.least = self.least.min(self.size);
             Patience::Left
         } else if self.limit < LIMIT_MOST {
@@ -158,7 +169,7 @@ mod tests {
         for round in 0..60_u32 {
             let noise = 1.0 + 0.2 * f64::from(round % 3) - 0.2;
             last = Duration::from_secs_f64(noise * (fixed + each * unit.rows * pace.size() as f64));
-            let _ = pace.took(pace.size(), 0, last);
+            pace.learn(pace.size(), last);
         }
         (pace.size(), last)
     }
@@ -186,7 +197,25 @@ mod tests {
     }
 
     #[test]
-    fn it_halves_below_the_floor_then_waits_longer_then_gives_up() {
+    fn it_waits_longer_at_the_floor_then_halves_below_it() {
+        let mut pace = Pace::new(Pacing::Gentle, Unit::ROW, None);
+        let before = pace.limit();
+        for (size, limit) in [(1000, 2), (1000, 4), (1000, 8), (500, 8), (250, 8)] {
+            assert_eq!(pace.too_long(), Patience::Left);
+            assert_eq!((pace.size(), pace.limit()), (size, before * limit));
+        }
+    }
+
+    #[test]
+    fn what_turns_out_larger_than_guessed_is_broken_off_unless_all_are_slow() {
+        let mut pace = Pace::new(Pacing::Gentle, Unit::ROW, None);
+        assert_eq!(pace.limit_of_guess(), Duration::from_millis(100));
+        pace.learn(1000, Duration::from_millis(80));
+        assert_eq!(pace.limit_of_guess(), pace.limit(), "a slow disk is no wrong guess");
+    }
+
+    #[test]
+    fn a_fixed_size_is_halved_then_waits_longer_then_gives_up() {
         let mut pace = Pace::new(Pacing::Gentle, Unit::ROW, Some(4));
         let before = pace.limit();
         assert_eq!((pace.too_long(), pace.size()), (Patience::Left, 2));
@@ -200,19 +229,20 @@ mod tests {
     #[test]
     fn gentle_rests_as_long_as_it_worked() {
         let time = Duration::from_millis(30);
-        assert_eq!(Pace::new(Pacing::Gentle, Unit::ROW, None).took(1000, 1000, time), time);
-        assert_eq!(Pace::new(Pacing::Full, Unit::ROW, None).took(1000, 1000, time), Duration::ZERO);
+        assert_eq!(Pace::new(Pacing::Gentle, Unit::ROW, None).rest_after(1000, time), time);
+        assert_eq!(Pace::new(Pacing::Full, Unit::ROW, None).rest_after(1000, time), Duration::ZERO);
     }
 
     #[test]
     fn a_rate_and_a_share_are_kept_by_resting() {
         let time = Duration::from_millis(30);
-        let mut share = Pace::new(Pacing::DutyCycle(0.25), Unit::ROW, None);
-        assert_eq!(share.took(1000, 1000, time), time * 3);
+        let share = Pace::new(Pacing::DutyCycle(0.25), Unit::ROW, None);
+        assert_eq!(share.rest_after(1000, time), time * 3);
         let mut rate = Pace::new(Pacing::RowsPerSecond(200), Unit::ROW, None);
         assert_eq!(rate.size(), 200);
-        assert_eq!(rate.took(200, 200, time), Duration::from_millis(970));
-        assert_eq!(rate.took(200, 2, time), Duration::ZERO, "a batch that found little needs no rest");
+        rate.learn(200, time);
+        assert_eq!(rate.rest_after(200, time), Duration::from_millis(970));
+        assert_eq!(rate.rest_after(2, time), Duration::ZERO, "a batch that found little needs no rest");
         assert_eq!(rate.size(), 200, "a second's worth is the most");
     }
 }

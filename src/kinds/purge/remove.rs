@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 #[cfg(feature = "backup")]
-use super::stored::{Stores, Taken, Under};
+use super::stored::Stores;
 use super::{
     archive::Into,
     cursor::{Cursor, Cutoff, Range},
@@ -43,8 +43,10 @@ pub struct Removal<'a> {
 }
 
 /// What a batch came to.
-struct Counts {
-    rows: u64,
+pub(super) struct Counts {
+    /// Rows of the table.
+    pub(super) rows: u64,
+    /// Of each node.
     nodes: Vec<u64>,
 }
 
@@ -123,77 +125,24 @@ impl<'a> Removal<'a> {
                 return contention(stop);
             }
         };
+        let done = started.elapsed();
         match transaction.commit(counts.rows, after).await {
-            Ok(()) => Ok(self.committed(&counts, started.elapsed())),
+            Ok(()) => Ok(self.committed(&counts, started.elapsed(), done)),
             Err(stop) => contention(stop),
         }
     }
 
-    /// The same, where storages are to have the rows before it commits.
-    #[cfg(feature = "backup")]
-    async fn batch_to_stores(
-        &mut self,
-        context: &mut RunContext,
-        scope: &Scope,
-        (cutoff, range, form): (Option<&Cutoff>, &Range, &Form),
-        after: &Cursor,
-    ) -> Result<Batch, Stop> {
-        let Some(mut stores) = self.stores.take() else { return Err(failed("a batch without its storages")) };
-        let batch = async {
-            let (started, under) = (Instant::now(), Under::way(context));
-            let mut transaction = context.begin().await?;
-            let done = async {
-                let counts = self.remove(&mut transaction, scope, (cutoff, range, form)).await?;
-                let taken = match counts.rows {
-                    0 => Taken::Whole(Vec::new(), Duration::ZERO),
-                    _ => stores.write(&mut transaction, &under).await?,
-                };
-                Ok((counts, taken))
-            }
-            .await;
-            let (counts, receipts, uploading) = match done {
-                Ok((counts, Taken::Whole(receipts, uploading))) => (counts, receipts, uploading),
-                Ok((_, Taken::Slow)) => {
-                    transaction.roll_back().await?;
-                    stores.forget(context).await;
-                    return Ok(Batch::Undone(Undone::StatementTimeout));
-                }
-                Err(stop) => {
-                    transaction.roll_back().await?;
-                    stores.forget(context).await;
-                    return contention(stop);
-                }
-            };
-            match transaction.commit(counts.rows, &after.with_receipts(&receipts)?).await {
-                Ok(()) => {
-                    // The time of others says nothing about the size of a batch.
-                    let batch = self.committed(&counts, started.elapsed().saturating_sub(uploading));
-                    stores.settle(context, receipts, uploading).await?;
-                    Ok(batch)
-                }
-                Err(stop) => {
-                    let undone = contention(stop)?;
-                    stores.forget(context).await;
-                    Ok(undone)
-                }
-            }
-        }
-        .await;
-        self.stores = Some(stores);
-        batch
-    }
-
-    fn committed(&mut self, counts: &Counts, took: Duration) -> Batch {
+    pub(super) fn committed(&mut self, counts: &Counts, took: Duration, done: Duration) -> Batch {
         if self.archive.is_some() {
             self.archived += counts.rows;
         }
         for (sum, rows) in self.deleted.iter_mut().zip(&counts.nodes) {
             *sum += rows;
         }
-        Batch::Committed { rows: counts.rows, took }
+        Batch::Committed { rows: counts.rows, took, commit: took - done }
     }
 
-    async fn remove(
+    pub(super) async fn remove(
         &self,
         transaction: &mut FencedTransaction<'_>,
         scope: &Scope,
@@ -370,23 +319,15 @@ impl<'a> Removal<'a> {
                 }
             })
             .collect();
+        #[cfg(feature = "backup")]
+        let stored = self.stores.as_ref().map(Stores::to_json);
+        #[cfg(not(feature = "backup"))]
+        let stored = Value::Null;
         json!({
             "archived": self.archive.map(|_| self.archived),
-            "stored": self.stored_to_json(),
+            "stored": stored,
             "children": (!children.is_empty()).then_some(children),
         })
-    }
-}
-
-impl Removal<'_> {
-    #[cfg(feature = "backup")]
-    fn stored_to_json(&self) -> Option<Value> {
-        self.stores.as_ref().map(Stores::to_json)
-    }
-
-    #[cfg(not(feature = "backup"))]
-    fn stored_to_json(&self) -> Option<Value> {
-        None
     }
 }
 

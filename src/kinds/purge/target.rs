@@ -156,8 +156,13 @@ pub async fn all_foreign_keys(
     Ok(keys)
 }
 
-/// A table's quoted name and oid; `None` if there is none of that name.
+/// The quoted name and the oid that a table had when the job was saved, or has now if the job does not write to it; `None`
+/// if there is none of that name.
 pub async fn find(context: &mut RunContext, table: &str) -> Result<Option<(String, u32)>, Stop> {
+    let run = context.run_id();
+    if let Some(row) = context.query(statements::PURGE_NAMED, &[&run, &table]).await?.first() {
+        return Ok(Some((row.get("name"), row.get("oid"))));
+    }
     let rows = match context.query(statements::PURGE_NAMES, &[&table, &Vec::<String>::new()]).await {
         Ok(rows) => rows,
         // What cannot be a name at all.
@@ -322,6 +327,14 @@ async fn judged(
 pub fn arm_again(job: &str) -> String {
     format!(
         "if the table that has the name now is the one that is meant, arm the job again: sexton arm {job}"
+    )
+}
+
+/// A table that the job names besides its own is not there any more.
+pub fn gone(param: &str, table: &str, job: &str) -> Stop {
+    Stop::refused(
+        format!("params.{param}: table {table} is gone"),
+        format!("edit the job, or {}", arm_again(job)),
     )
 }
 

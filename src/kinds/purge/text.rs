@@ -47,11 +47,6 @@ pub struct Sql<'a> {
 }
 
 impl<'a> Sql<'a> {
-    /// With a row in answer to each that was affected.
-    pub fn returning(self) -> Self {
-        self.add(" RETURNING 1")
-    }
-
     pub(super) fn new(text: &str) -> Self {
         Sql { text: text.to_owned(), values: Vec::new() }
     }

@@ -2,8 +2,9 @@
 //!
 //! Never "the first n again": with an old snapshot open elsewhere, such a statement reads its own dead rows over and
 //! over. A walk moves on, and its position is committed with each batch, so that any replica goes on where the last
-//! commit stood. The ways to the next range stand in `walk_index` and `walk_heap`; whole partitions go by `walk_partition`. What is easy to get wrong: a
-//! batch that met a lock leaves rows behind, so its range is remembered in the same commit and visited again.
+//! commit stood. The ways to the next range stand in `walk_index` and `walk_heap`; whole partitions go by
+//! `walk_partition`. What is easy to get wrong: a batch that met a lock leaves rows behind, so its range is remembered in
+//! the same commit and visited again (`visits`).
 
 use std::{sync::Arc, time::Duration};
 
@@ -15,14 +16,13 @@ use super::{
     ahead::Ahead,
     budget::Budget,
     cursor::{Cursor, Cutoff, Place, Range},
-    guard::number,
     moment::Moment,
     pace::{Pace, Patience},
-    params::Pacing,
     pressure::{self, Pressure},
     remove::Removal,
     statement::{Form, Scope, Sql},
-    walk_heap, walk_index,
+    tally::Tally,
+    visits, walk_heap, walk_index,
     walk_partition::{self, Whole},
     workers::Together,
 };
@@ -33,57 +33,8 @@ use crate::{
 
 /// Batches that fail in a row before the run does.
 const FAILURES_MOST: u32 = 10;
-/// Visits of a range with locked rows before these are left.
-const VISITS: u32 = 3;
-/// Between two visits.
-const VISIT_AGAIN: Duration = Duration::from_millis(500);
-/// How long a statement of a visit may take: it reads more than it deletes.
-const VISIT_LIMIT: Duration = Duration::from_secs(10);
-
-/// What a run did so far.
-#[derive(Clone, Debug, Default)]
-pub struct Tally {
-    /// Rows deleted.
-    pub deleted: u64,
-    /// Batches that committed.
-    pub batches: u64,
-    /// Rows of the last batch.
-    pub last: u64,
-    /// Rows of the smallest and the largest batch.
-    pub extremes: Option<(u64, u64)>,
-    /// Time spent on batches and on finding them.
-    pub busy: Duration,
-    /// Time spent resting.
-    pub rested: Duration,
-    /// Rows left since they were locked.
-    pub skipped_locked: u64,
-    /// Ages that more rows share than one batch takes.
-    pub crowded: u64,
-    /// Batches whose end was guessed instead of looked up.
-    pub guessed: u64,
-    /// The longest batch.
-    pub longest: Duration,
-}
-
-impl Tally {
-    /// Adds what another part of the walk did.
-    pub fn absorb(&mut self, other: &Tally) {
-        self.deleted += other.deleted;
-        self.batches += other.batches;
-        self.last = other.last;
-        self.extremes = match (self.extremes, other.extremes) {
-            (Some((min, max)), Some((least, most))) => Some((min.min(least), max.max(most))),
-            (one, other) => one.or(other),
-        };
-        self.busy += other.busy;
-        self.rested += other.rested;
-        self.skipped_locked += other.skipped_locked;
-        self.crowded += other.crowded;
-        self.guessed += other.guessed;
-        self.longest = self.longest.max(other.longest);
-    }
-}
-
+/// How long a read on the way to a range may take at last.
+const READ_MOST: Duration = Duration::from_secs(300);
 /// A range, and how much of it to take.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
@@ -123,6 +74,8 @@ pub struct Walk<'a> {
     pub(super) parts: Value,
     failures: u32,
     limit: Option<Duration>,
+    /// How long the next read may take, after one that took too long.
+    read_limit: Option<Duration>,
     told: Instant,
     pub(super) crowded: Option<Moment>,
     /// Where batches probably end.
@@ -160,6 +113,7 @@ impl<'a> Walk<'a> {
             parts: Value::Null,
             failures: 0,
             limit: None,
+            read_limit: None,
             told,
             crowded: None,
             ahead: Ahead::default(),
@@ -180,11 +134,13 @@ impl<'a> Walk<'a> {
             if let Some(stopped) = pressure::heed(self, context).await? {
                 return Ok(stopped);
             }
-            self.limit_statements(context, self.pace.limit()).await?;
             let started = Instant::now();
             let next = match self.cursor.at {
                 Place::Age(from) => walk_index::next(self, context, from).await?,
-                Place::Block(from) => walk_heap::next(self, from),
+                Place::Block(from) => {
+                    self.limit_statements(context, self.pace.limit()).await?;
+                    walk_heap::next(self, from)
+                }
                 Place::Partition(after) => {
                     // It does all by itself, and counts its time itself.
                     match walk_partition::next(self, context, after).await? {
@@ -206,21 +162,34 @@ impl<'a> Walk<'a> {
     }
 
     /// Reads on the way to a range. `None` on contention, which was dealt with.
+    ///
+    /// A read that takes too long is tried again with more time: smaller batches do not make it shorter. It is the first
+    /// of a run that may, where it passes over what earlier runs left and no VACUUM removed.
     pub(super) async fn read(
         &mut self,
         context: &mut RunContext,
         sql: &Sql<'_>,
     ) -> Result<Option<Vec<Row>>, Stop> {
-        let undone = match context.query(&sql.text, &sql.values).await {
-            Ok(rows) => return Ok(Some(rows)),
-            Err(Stop::Failed(error)) => match error.sqlstate() {
-                Some("55P03") => Undone::LockTimeout,
-                Some("57014") => Undone::StatementTimeout,
-                _ => return Err(Stop::Failed(error)),
-            },
-            Err(stop) => return Err(stop),
+        let limit = self.read_limit.unwrap_or(self.pace.limit());
+        self.limit_statements(context, limit).await?;
+        let found = context.query(&sql.text, &sql.values).await;
+        let sqlstate = match &found {
+            Err(Stop::Failed(error)) => error.sqlstate(),
+            Ok(_) | Err(_) => None,
         };
-        self.back_off(context, undone).await.map(|()| None)
+        match sqlstate {
+            Some("55P03") => self.back_off(context, Undone::LockTimeout).await.map(|()| None),
+            Some("57014") if limit < READ_MOST => {
+                self.read_limit = Some((limit * 2).min(READ_MOST));
+                Ok(None)
+            }
+            _ => {
+                let rows = found?;
+                self.read_limit = None;
+                self.limit_statements(context, self.pace.limit()).await?;
+                Ok(Some(rows))
+            }
+        }
     }
 
     /// Rows that the budget still allows, as a limit.
@@ -239,18 +208,24 @@ impl<'a> Walk<'a> {
         let mut form = step.form;
         loop {
             match self.send(context, &step.range, &form, &after).await? {
-                Batch::Committed { rows, took } => {
+                Batch::Committed { rows, took, commit } => {
                     self.cursor = after;
                     if limit_of(form).is_some_and(|limit| rows < limit) {
                         // The range is through. The next batch stores that; till then it would merely be looked at again.
                         self.cursor.at = step.range.end();
                     }
                     let units = if step.guessed { self.learn(&step, rows) } else { step.units };
-                    return self.committed(context, units, rows, took).await;
+                    self.pace.learn(units, took - commit);
+                    return self.committed(context, rows, took).await;
                 }
                 Batch::Undone(Undone::LockTimeout) if self.may_lock && !matches!(form, Form::Unlocked(_)) => {
                     form = Form::Unlocked(limit_of(form).map(|rows| i64::try_from(rows).unwrap_or(i64::MAX)));
                     after.remember(step.range);
+                }
+                Batch::Undone(Undone::StatementTimeout) if step.guessed => {
+                    // It held more than was expected: the next one is looked up.
+                    self.ahead.forget();
+                    return Ok(());
                 }
                 Batch::Undone(undone) => return self.back_off(context, undone).await,
             }
@@ -267,8 +242,7 @@ impl<'a> Walk<'a> {
         if rows * 2 < step.units { 0 } else { rows }
     }
 
-    /// In full pace, the quicker way; else the one that leaves the application alone whatever becomes of this process.
-    async fn send(
+    pub(super) async fn send(
         &mut self,
         context: &mut RunContext,
         range: &Range,
@@ -285,37 +259,23 @@ impl<'a> Walk<'a> {
             return removal.batch(context, scope, (cutoff.as_ref(), range, form), after).await;
         }
         let sql = scope.delete(cutoff.as_ref(), range, form);
-        match self.pace.pacing() {
-            Pacing::Full => context.batch_in_two(&sql.text, &sql.values, after).await,
-            _ => {
-                let sql = sql.returning();
-                context.batch(&sql.text, &sql.values, after).await
-            }
-        }
+        context.batch_in_two(&sql.text, &sql.values, after).await
     }
 
     pub(super) async fn committed(
         &mut self,
         context: &mut RunContext,
-        units: u64,
         rows: u64,
         took: Duration,
     ) -> Result<(), Stop> {
         self.failures = 0;
-        let tally = &mut self.tally;
-        tally.deleted += rows;
-        tally.batches += 1;
-        tally.last = rows;
-        tally.extremes =
-            Some(tally.extremes.map_or((rows, rows), |(min, max)| (min.min(rows), max.max(rows))));
-        tally.busy += took;
-        tally.longest = tally.longest.max(took);
+        self.tally.count(rows, took);
         if let Some(together) = &self.together {
             together.count(rows);
         }
         // Rows that go with their partition are no load by their number.
         let load = if matches!(self.cursor.at, Place::Partition(_)) { 0 } else { rows };
-        let rest = self.pace.took(units, load, took);
+        let rest = self.pace.rest_after(load, took);
         self.tell(context).await?;
         self.rest(context, rest).await
     }
@@ -348,44 +308,6 @@ impl<'a> Walk<'a> {
         context.rest(time).await
     }
 
-    /// The patient pass over ranges where rows were locked.
-    async fn visit_skipped(&mut self, context: &mut RunContext) -> Result<Stopped, Stop> {
-        if !self.cursor.skipped.is_empty() {
-            self.limit_statements(context, VISIT_LIMIT).await?;
-        }
-        while let Some(range) = self.cursor.skipped.first().copied() {
-            if let Some(stopped) = self.budget.spent(self.tally.deleted) {
-                return Ok(stopped);
-            }
-            let left = self.visit(context, range).await?;
-            self.tally.skipped_locked += left;
-            self.cursor.skipped.remove(0);
-        }
-        Ok(Stopped::Drained)
-    }
-
-    /// Visits a range; says how many rows are still locked.
-    async fn visit(&mut self, context: &mut RunContext, range: Range) -> Result<u64, Stop> {
-        let (scope, cutoff) = (self.scope, self.cursor.cutoff);
-        let mut left = 0;
-        for visit in 0..VISITS {
-            if visit > 0 {
-                self.rest(context, VISIT_AGAIN).await?;
-            }
-            let form = Form::Unlocked(self.rows_left());
-            let cursor = self.cursor.clone();
-            if let Batch::Committed { rows, took } = self.send(context, &range, &form, &cursor).await? {
-                self.committed(context, 0, rows, took).await?;
-            }
-            let sql = scope.count_in(cutoff.as_ref(), &range);
-            left = number(&context.query(&sql.text, &sql.values).await?);
-            if left == 0 {
-                break;
-            }
-        }
-        Ok(left)
-    }
-
     /// The session's settings are those of its start again.
     pub(super) fn forget_limit(&mut self) {
         self.limit = None;
@@ -398,7 +320,7 @@ impl<'a> Walk<'a> {
     ) -> Result<(), Stop> {
         // What the calls came to is not to be lost for a slow statement.
         #[cfg(feature = "http")]
-        let limit = if self.before.is_some() { limit.max(VISIT_LIMIT) } else { limit };
+        let limit = if self.before.is_some() { limit.max(visits::LIMIT) } else { limit };
         if self.limit != Some(limit) {
             context.limit_statements(Some(limit)).await?;
             self.limit = Some(limit);

@@ -18,8 +18,12 @@ use crate::kind::{RunContext, Stop};
 pub async fn next(walk: &mut Walk<'_>, context: &mut RunContext, from: Moment) -> Result<Next, Stop> {
     let scope = walk.scope;
     let to = walk.cursor.until.map_or_else(|| end_of(walk.cursor.cutoff), Ok)?;
+    if from >= to {
+        return Ok(Next::Done);
+    }
     let size = i64::try_from(walk.pace.size()).unwrap_or(i64::MAX);
     if let Some(bound) = guess(walk, from, to) {
+        walk.limit_statements(context, walk.pace.limit_of_guess()).await?;
         let (range, units) = (Range::Ages(from, bound), walk.pace.size());
         return Ok(Next::Step(Step { range, form: Form::Whole, units, guessed: true }));
     }
@@ -51,14 +55,13 @@ pub async fn next(walk: &mut Walk<'_>, context: &mut RunContext, from: Moment) -
     }
 }
 
-/// A bound without looking, in `full` pace alone. Not where the size of a batch or the budget is to be met, nor where
-/// the rows of a range are not those that go, since then nothing would tell how many it held; nor by days, of which one
+/// A bound without looking. Not where the size of a batch, a rate or the budget is to be met, nor where the rows of a range are not those that go, since then nothing would tell how many it held; nor by days, of which one
 /// may hold anything.
 fn guess(walk: &Walk<'_>, from: Moment, to: Moment) -> Option<Moment> {
     let size = walk.pace.size();
     let near = walk.rows_left().is_some_and(|left| left.unsigned_abs() < size.saturating_mul(4));
     let plain = walk.scope.is_all_old() && walk.scope.age.as_ref().is_some_and(|age| age.ty != AgeType::Date);
-    if !walk.pace.is_hasty() || near || !plain {
+    if !walk.pace.may_guess() || near || !plain {
         return None;
     }
     walk.ahead.bound(from, size).map(|bound| bound.min(to)).filter(|bound| *bound > from)

@@ -17,6 +17,7 @@ use std::{
 use serde_json::{Value, json};
 
 use super::{
+    ahead::Ahead,
     budget::{Budget, More},
     choose,
     cursor::{Cursor, Cutoff, Place},
@@ -26,8 +27,9 @@ use super::{
     pressure::Pressure,
     remove::Removal,
     statement::Scope,
+    tally::Tally,
     target::Facts,
-    walk::{Tally, Walk, failed},
+    walk::{Walk, failed},
 };
 use crate::{
     kind::{ParamError, PartWork, RunContext, Stop, Stopped},
@@ -199,7 +201,7 @@ struct Team<'a> {
     /// Of a walk that has learned nothing yet.
     fresh: Pace,
     /// What workers that are done with a part have learned, for their next one.
-    learned: Mutex<Vec<Pace>>,
+    learned: Mutex<Vec<(Pace, Ahead)>>,
     pressure: Mutex<Pressure>,
     /// What all of them removed besides, if rows do not just go.
     removal: Option<Mutex<Removal<'a>>>,
@@ -222,6 +224,11 @@ impl<'a> Team<'a> {
             together: Arc::default(),
             parts: Mutex::default(),
         }
+    }
+
+    /// How a part removes rows that do not just go.
+    fn afresh(&self) -> Option<Removal<'_>> {
+        self.removal.as_ref().map(|removal| locked(removal).afresh())
     }
 
     /// Why the walk as a whole ended: as all its parts did, or else for the first of them that did not come to its end.
@@ -278,6 +285,14 @@ impl<'a> Team<'a> {
 impl PartWork for Team<'_> {
     type Done = ();
 
+    async fn prepare(&self, context: &mut RunContext) -> Result<(), Stop> {
+        choose::keep_planner(context, self.scope).await?;
+        match self.afresh() {
+            Some(removal) => removal.prepare(context).await,
+            None => Ok(()),
+        }
+    }
+
     async fn work(&self, context: &mut RunContext) -> Result<(), Stop> {
         let (Some(number), Some(cursor)) = (context.part(), context.cursor::<Cursor>()?) else {
             return Err(failed("a part of a purge has no cursor"));
@@ -285,19 +300,16 @@ impl PartWork for Team<'_> {
         if self.stopped() != Stopped::Drained {
             return Ok(());
         }
-        choose::keep_planner(context, self.scope).await?;
-        let removal = self.removal.as_ref().map(|removal| locked(removal).afresh());
-        if let Some(removal) = &removal {
-            removal.prepare(context).await?;
-        }
-        let pace = locked(&self.learned).pop().unwrap_or_else(|| self.fresh.clone());
+        let learned = locked(&self.learned).pop();
+        let (pace, ahead) = learned.unwrap_or_else(|| (self.fresh.clone(), Ahead::default()));
         let pressure = Pressure::new(self.params, self.oid);
         let mut walk = Walk::new(self.scope, cursor, pace, self.budget.clone(), pressure, self.may_lock);
         walk.together = Some(Arc::clone(&self.together));
-        walk.removal = removal;
+        walk.ahead = ahead;
+        walk.removal = self.afresh();
         let stopped = self.walk(&mut walk, context).await?;
         locked(&self.pressure).absorb(walk.pressure);
-        locked(&self.learned).push(walk.pace);
+        locked(&self.learned).push((walk.pace, walk.ahead));
         if let (Some(all), Some(removal)) = (&self.removal, &walk.removal) {
             locked(all).absorb(removal);
         }

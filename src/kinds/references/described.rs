@@ -59,13 +59,13 @@ pub const TABLE: &[Param] = &[
     Param {
         name: "editor",
         takes: "column",
-        default: "none",
+        default: "none: no such column is set",
         help: "A text column to set to 'maintenance' in each changed row.",
     },
     Param {
         name: "edited_at",
         takes: "column",
-        default: "none",
+        default: "none: no such column is set",
         help: "A timestamptz or timestamp (UTC) column to set to the run's now in each changed row.",
     },
     Param {

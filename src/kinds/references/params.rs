@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, de};
 
 use super::{audit::Audit, path::Path};
-use crate::kind::{ParamError, inputs, interval::Limit, pace::Pacing};
+use crate::kind::{ParamError, check, interval::Limit, pace::Pacing};
 
 /// What such a job is told. See `described` for what each means.
 #[derive(Clone, Debug, Deserialize)]
@@ -133,6 +133,9 @@ impl Params {
         if !(1..=100_000).contains(&self.batch) {
             return wrong("batch", "must be from 1 to 100000 rows");
         }
+        if self.refuse_above == Some(0) {
+            return wrong("refuse_above", "must be at least 1; disarm the job if it is to change nothing");
+        }
         if self.limit_rows == Some(0) {
             return wrong("limit_rows", "must be at least 1; pause the job if it is to change nothing");
         }
@@ -185,11 +188,7 @@ impl Params {
 }
 
 fn check_text(path: &str, text: Option<&str>) -> Result<(), ParamError> {
-    match text {
-        Some(text) if text.trim().is_empty() => Err(ParamError::new(path, "is empty; leave it out")),
-        Some(text) => inputs::cut(text).map(drop).map_err(|message| ParamError::new(path, message)),
-        None => Ok(()),
-    }
+    text.map_or(Ok(()), |text| check::sql(path, text))
 }
 
 fn path<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Path>, D::Error> {

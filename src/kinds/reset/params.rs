@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, de};
 
-use crate::kind::{Param, ParamError, inputs, interval::Retention};
+use crate::kind::{Param, ParamError, check, interval::Retention};
 
 /// What a reset job is told. See [`TABLE`] for what each means.
 #[derive(Clone, Debug, Deserialize)]
@@ -110,7 +110,7 @@ pub const TABLE: &[Param] = &[
     Param {
         name: "touch",
         takes: "column",
-        default: "none",
+        default: "none: no such column is set",
         help: "A timestamptz or timestamp (UTC) column to set to the run's now.",
     },
     Param { name: "batch", takes: "rows", default: "1000", help: "Rows a batch, from 1 to 1,000,000." },
@@ -129,11 +129,11 @@ impl Params {
     /// The first parameter that is wrong.
     pub fn check(&self) -> Result<(), ParamError> {
         let wrong = |path: &str, message: &str| Err(ParamError::new(path, message));
-        for (path, text) in [("table", &self.table), ("column", &self.column), ("since", &self.since)] {
-            if text.trim().is_empty() {
-                return wrong(path, "is empty");
-            }
+        for (path, text) in [("table", &self.table), ("column", &self.column)] {
+            check::text(path, text)?;
         }
+        check::sql("since", &self.since)?;
+        check::once("from", self.from.iter().map(Scalar::as_str))?;
         if self.from.is_empty() {
             return wrong("from", "is empty; name at least one state");
         }
@@ -152,6 +152,12 @@ impl Params {
 
     fn check_set(&self) -> Result<(), ParamError> {
         let wrong = |path: &str, message: &str| Err(ParamError::new(path, message));
+        if let Some(touch) = &self.touch {
+            check::text("touch", touch)?;
+        }
+        if self.set.keys().any(|column| column.trim().is_empty()) {
+            return wrong("set", "has a column without a name");
+        }
         if self.set.contains_key(&self.column) {
             return wrong(&format!("set.{}", self.column), "is the state, which `to` sets");
         }
@@ -168,7 +174,7 @@ impl Params {
             Some(text) if text.trim().is_empty() => {
                 Err(ParamError::new("where", "is empty; leave it out if every stuck row is to be reset"))
             }
-            Some(text) => inputs::cut(text).map(drop).map_err(|message| ParamError::new("where", message)),
+            Some(text) => check::sql("where", text),
             None => Ok(()),
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use super::expect::Expect;
-use crate::kind::{Options, Param, ParamError, Stop, inputs, interval::Limit, pace::Pacing};
+use crate::kind::{Options, Param, ParamError, Stop, check, inputs, interval::Limit, pace::Pacing};
 
 /// What a job of kind `sql` is told. See [`TABLE`] for what each means.
 #[derive(Clone, Debug, Deserialize)]
@@ -144,10 +144,7 @@ impl Params {
     /// The first parameter that is wrong.
     pub fn check(&self) -> Result<(), ParamError> {
         let wrong = |path: &str, message: &str| Err(ParamError::new(path, message));
-        if self.statement.trim().is_empty() {
-            return wrong("statement", "is empty");
-        }
-        inputs::cut(&self.statement).map_err(|message| ParamError::new("statement", message))?;
+        check::sql("statement", &self.statement)?;
         let verb = self.verb();
         if !VERBS.contains(&verb.as_str()) {
             let known = VERBS.join(", ").to_uppercase();

@@ -1,11 +1,11 @@
 //! The parameters of an upkeep: a closed set, each documented once in [`TABLE`].
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::Deserialize;
 
 use crate::kind::{
-    Options, Param, ParamError, Stop,
+    Options, Param, ParamError, Stop, check,
     interval::{Limit, Retention},
 };
 
@@ -52,6 +52,16 @@ pub enum Action {
     Analyze,
     /// `REINDEX INDEX CONCURRENTLY` of its indexes.
     Reindex,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Action::Vacuum => "vacuum",
+            Action::Analyze => "analyze",
+            Action::Reindex => "reindex",
+        })
+    }
 }
 
 /// An index that is to be there.
@@ -143,13 +153,13 @@ pub const TABLE: &[Param] = &[
     Param {
         name: "create_indexes",
         takes: "list of { table, name, on, unique }",
-        default: "none",
+        default: "none: no index is built",
         help: "Indexes that are built if they are not there; `on` is what follows the table in CREATE INDEX: \"(created_at)\".",
     },
     Param {
         name: "refresh",
         takes: "list of names",
-        default: "none",
+        default: "none: no view is refreshed",
         help: "Materialized views that are refreshed.",
     },
     Param {
@@ -170,6 +180,9 @@ impl Params {
         if self.tables.as_ref().is_some_and(Vec::is_empty) {
             return wrong("tables", "is empty; leave it out for every table");
         }
+        check::names("tables", self.tables.as_deref().unwrap_or_default())?;
+        check::names("refresh", &self.refresh)?;
+        check::once("actions", self.actions.iter().flatten())?;
         if self.actions.as_ref().is_some_and(Vec::is_empty)
             && self.refresh.is_empty()
             && self.create_indexes.is_empty()
@@ -195,9 +208,11 @@ impl Params {
         let wrong = |path: &str, message: &str| Err(ParamError::new(path, message));
         for (at, index) in self.create_indexes.iter().enumerate() {
             let path = |name: &str| format!("create_indexes[{at}].{name}");
+            check::text(path("table"), &index.table)?;
             if index.name.trim().is_empty() || index.name.len() > 63 {
                 return wrong(&path("name"), "must have from 1 to 63 bytes");
             }
+            check::sql(path("on"), &index.on)?;
             let on = index.on.trim_start().to_lowercase();
             if !on.starts_with('(') && !on.starts_with("using ") {
                 return wrong(
@@ -206,7 +221,8 @@ impl Params {
                 );
             }
         }
-        Ok(())
+        let whole = |index: &NewIndex| format!("{} on {}", index.name, index.table);
+        check::once("create_indexes", self.create_indexes.iter().map(whole))
     }
 
     /// What is done with tables.

@@ -9,7 +9,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Receipt, Spot};
+use super::{Receipt, Spot, spot::plain};
 use crate::{
     error::{Error, ErrorKind, Result},
     outside::{
@@ -109,7 +109,8 @@ pub async fn put(storage: &OpenStorage, receipt: &Receipt) -> Result<()> {
     storage.put_if_absent(&receipt.spot().receipt(), text).await.map(|_put| ())
 }
 
-/// Removes what holders before `token` wrote for an occurrence and never committed; all their receipts must be there.
+/// Removes what holders before `token` wrote to a storage for an occurrence and never committed; all their receipts must
+/// be there.
 ///
 /// # Errors
 /// If the storage refuses or does not answer.
@@ -122,6 +123,7 @@ pub async fn clear(
     (token, install): ((i64, i64), Uuid),
 ) -> Result<()> {
     let below = format!("{}/{}", root(prefix, job), occurrence_key(occurrence));
+    let name = plain(storage.name());
     let listed = storage.list(&below).await?;
     let found: Vec<(Spot, bool, &str)> = listed
         .iter()
@@ -129,7 +131,8 @@ pub async fn clear(
             Spot::of_key(&object.key).map(|(spot, receipt)| (spot, receipt, object.key.as_str()))
         })
         .filter(|(spot, ..)| {
-            spot.owner().is_some_and(|owner| owner.install == install && owner.token < token)
+            spot.owner()
+                .is_some_and(|owner| owner.install == install && owner.token < token && owner.storage == name)
         })
         .collect();
     let sure: BTreeSet<&Spot> =

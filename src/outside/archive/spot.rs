@@ -1,9 +1,9 @@
-//! Where the objects of a batch lie: `JOB/OCCURRENCE/EPOCH.VERSION/INSTALLATION/PART-SEQ…`, below the job's prefix.
+//! Where the objects of a batch lie: `JOB/OCCURRENCE/EPOCH.VERSION/INSTALLATION/STORAGE/PART-SEQ…`, below the job's prefix.
 //!
 //! The token is the holder's alone, and a number is given once in its part; but a batch that was taken back leaves its
 //! number to the next one. What is easy to get wrong: what was sent for it may reach the storage later than what is sent
-//! for the next; so each try has keys of its own. And a folder of backups must not look like one of archives, nor the
-//! other way round; hence the installation.
+//! for the next; so each try has keys of its own. Two storages of one job may be one place by two names. And a folder of
+//! backups must not look like one of archives, nor the other way round.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -22,19 +22,25 @@ pub struct Spot {
 }
 
 /// What stands in a folder's path.
-pub(super) struct Owner {
-    pub(super) token: (i64, i64),
-    pub(super) install: Uuid,
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Epoch and version of the holder.
+    pub token: (i64, i64),
+    /// The installation.
+    pub install: Uuid,
+    /// The storage, by the name that the holder had for it.
+    pub storage: String,
 }
 
 impl Spot {
     /// That of a batch of this run.
     pub fn new(
         (prefix, job, occurrence): (&str, &str, Timestamp),
-        (token, install): (&str, Uuid),
+        (token, install, storage): (&str, Uuid, &str),
         (part, seq): (u32, u64),
     ) -> Self {
-        Spot { folder: format!("{}/{install}", folder(prefix, job, occurrence, token)), part, seq }
+        let folder = folder(prefix, job, occurrence, token);
+        Spot { folder: format!("{folder}/{install}/{}", plain(storage)), part, seq }
     }
 
     /// The key of its receipt.
@@ -44,9 +50,7 @@ impl Spot {
 
     /// The name of an object in its folder: of this try, of the `number`th table, whose name is there for people.
     pub fn object(&self, tried: u32, (number, table): (usize, &str), ending: &str) -> String {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        let name: String = table.chars().map(|c| if is_plain(c) { c } else { '_' }).take(100).collect();
-        format!("{}.{tried}.{number}-{name}.{ending}.zst", self.stem())
+        format!("{}.{tried}.{number}-{}.{ending}.zst", self.stem(), plain(table))
     }
 
     /// The place that a key is of, and whether it is a receipt's.
@@ -61,14 +65,21 @@ impl Spot {
 
     /// Whose folder it is.
     pub(super) fn owner(&self) -> Option<Owner> {
-        let (above, install) = self.folder.rsplit_once('/')?;
-        let (_, token) = above.rsplit_once('/')?;
-        Some(Owner { token: parse_token(token)?, install: install.parse().ok()? })
+        let mut parts = self.folder.rsplit('/');
+        let storage = parts.next()?.to_owned();
+        let install = parts.next()?.parse().ok()?;
+        Some(Owner { token: parse_token(parts.next()?)?, install, storage })
     }
 
     fn stem(&self) -> String {
         format!("{}-{:08}", self.part, self.seq)
     }
+}
+
+/// A name as keys may have it.
+pub(super) fn plain(name: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    name.chars().map(|c| if is_plain(c) { c } else { '_' }).take(100).collect()
 }
 
 #[cfg(test)]
@@ -78,7 +89,7 @@ mod tests {
 
     fn spot() -> Spot {
         let at: Timestamp = "2027-03-01T03:00:00Z".parse().expect("an instant");
-        Spot::new(("cold/", "logs", at), ("17.4", Uuid::nil()), (2, 31))
+        Spot::new(("cold/", "logs", at), ("17.4", Uuid::nil(), "cold"), (2, 31))
     }
 
     #[test]
@@ -87,7 +98,7 @@ mod tests {
         let object = format!("{}/{}", spot.folder, spot.object(3, (1, "app.\"Odd / name\""), "jsonl"));
         assert_eq!(
             object,
-            "cold/logs/20270301T030000.000000Z/17.4/00000000-0000-0000-0000-000000000000/2-00000031.3.1-app._Odd___name_.jsonl.zst"
+            "cold/logs/20270301T030000.000000Z/17.4/00000000-0000-0000-0000-000000000000/cold/2-00000031.3.1-app._Odd___name_.jsonl.zst"
         );
         assert_eq!(Spot::of_key(&object), Some((spot.clone(), false)));
         assert_eq!(Spot::of_key(&spot.receipt()), Some((spot, true)));

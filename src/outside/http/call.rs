@@ -106,7 +106,11 @@ impl<'de> Deserialize<'de> for Statuses {
             }
         };
         let ranges: Option<Vec<_>> = items.iter().map(range).collect();
-        ranges.filter(|ranges| !ranges.is_empty()).map(Statuses).ok_or_else(|| de::Error::custom(takes))
+        let ranges = ranges.filter(|ranges| !ranges.is_empty()).ok_or_else(|| de::Error::custom(takes))?;
+        match (1..ranges.len()).find(|index| ranges[..*index].contains(&ranges[*index])) {
+            Some(index) => Err(de::Error::custom(format!("{} is there twice", items[index]))),
+            None => Ok(Statuses(ranges)),
+        }
     }
 }
 

@@ -61,7 +61,7 @@ pub(super) struct Unsealer<R> {
 enum State {
     Head,
     NotSealed,
-    Sealed(Cipher),
+    Sealed(Box<Cipher>),
     Over,
 }
 
@@ -86,7 +86,7 @@ impl<R> Unsealer<R> {
         let salt: &[u8; SALT_BYTES] = salt.try_into().map_err(|_| Broken::Altered)?;
         let id = KeyId::from_bytes(*id);
         let key = self.keys.find(id).ok_or(Broken::UnknownKey(id))?;
-        Ok(State::Sealed(Cipher::new(key.of_object(salt).ok_or(Broken::Altered)?)))
+        Ok(State::Sealed(Box::new(Cipher::new(key.of_object(salt).ok_or(Broken::Altered)?))))
     }
 }
 

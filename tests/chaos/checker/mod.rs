@@ -41,6 +41,20 @@ pub struct Seen {
     pub takeovers: usize,
     /// Calls and programs that receivers noted.
     pub calls: usize,
+    /// Claims and outcomes that replicas were told of, by their logs.
+    pub told: usize,
+    /// Steps that replicas were told of, by their diaries.
+    pub acknowledged: usize,
+    /// What operators asked for.
+    pub wishes: usize,
+}
+
+impl Seen {
+    /// Whether there was nothing of a sort to look at: then its checks showed nothing.
+    pub fn lacks_something(&self) -> bool {
+        [self.batches, self.effects, self.occurrences, self.calls, self.told, self.acknowledged, self.wishes]
+            .contains(&0)
+    }
 }
 
 impl std::ops::AddAssign for Seen {
@@ -52,6 +66,9 @@ impl std::ops::AddAssign for Seen {
         self.occurrences += other.occurrences;
         self.takeovers += other.takeovers;
         self.calls += other.calls;
+        self.told += other.told;
+        self.acknowledged += other.acknowledged;
+        self.wishes += other.wishes;
     }
 }
 
@@ -120,6 +137,9 @@ pub fn check(history: &History) -> Verdict {
     told::as_it_is(&indexed, &mut verdict);
     let states = history.runs.iter().map(|run| run.state.as_str());
     verdict.seen.attempts = history.runs.len();
+    verdict.seen.told = history.told.len();
+    verdict.seen.acknowledged = history.acknowledged.len();
+    verdict.seen.wishes = history.wishes.len();
     verdict.seen.successes = states.clone().filter(|state| *state == "succeeded").count();
     verdict.seen.takeovers = states.filter(|state| *state == "lost").count();
     verdict

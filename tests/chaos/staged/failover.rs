@@ -14,6 +14,7 @@ use crate::{
     diary,
     fleet::Fleet,
     history::History,
+    outside::Outside,
     process::{Setup, conninfo, output},
     world::{Result, Server, World},
 };
@@ -59,6 +60,9 @@ pub async fn promote(loss: Loss) -> Result<String> {
     }
     let now = standby.world(world.database()).await?;
     let took = goes_on(&now, before, promoted).await?;
+    if took > Duration::from_secs(5) {
+        return Err(format!("the first claim came {took:.1?} after the promotion").into());
+    }
     fleet.heal()?;
     for member in &fleet.members {
         member.proxy.reset();
@@ -126,16 +130,18 @@ async fn come_to_rest(world: &World) -> Result<()> {
     world.until("paused, nothing runs", SOON, still, &[]).await
 }
 
-/// F11: in a restored dump a purge that is armed deletes nothing until somebody adopts the database.
+/// F11: in a restored dump a purge that is armed deletes nothing, and nobody is called, until somebody adopts the database.
 pub async fn restored(server: &Server) -> Result<String> {
     let world = server.world().await?;
-    let mut fleet = Fleet::start(&world, 1, Some(LEASE), 2).await?;
-    fleet.ready(&world).await?;
+    let outside = Outside::start(36).await?;
+    outside.sink.relent();
+    let mut fleet = outside.fleet(&world, 1, LEASE).await?;
+    world.job("call", "http", "every 1s", json!({ "endpoint": "sink", "path": "call" })).await?;
     world.execute("SELECT chaos.breed(200)").await?;
     let params = json!({ "table": "public.by_index", "by": "created_at", "retention": "1 hour", "where": "NOT keep", "max_fraction": 1.0 });
     world.job("purge", "purge", "every 1s", params).await?;
-    let ran = "SELECT EXISTS (SELECT FROM sexton.run WHERE state = 'succeeded')";
-    world.until("it has run", SOON, ran, &[]).await?;
+    let ran = "SELECT count(DISTINCT job_name) = 2 FROM sexton.run WHERE state = 'succeeded'";
+    world.until("both have run", SOON, ran, &[]).await?;
     world.verb("arm", "purge").await?;
     fleet.drain(SOON).await?;
 
@@ -144,21 +150,26 @@ pub async fn restored(server: &Server) -> Result<String> {
     copy_by_dump(server, &world, &second).await?;
     let restored = second.existing("restored").await?;
     restored.execute("SELECT chaos.breed(200)").await?;
-    let mut others = Fleet::start(&restored, 2, Some(LEASE), 2).await?;
-    others.ready(&restored).await?;
+    let called = outside.sink.calls().len();
+    let mut others = outside.fleet(&restored, 2, LEASE).await?;
     let waits = "SELECT adopt_needed_at IS NOT NULL AND sexton.why('purge') LIKE '%adopt%' FROM sexton.meta";
     restored.until("why says that it waits", SOON, waits, &[]).await?;
     tokio::time::sleep(Duration::from_millis(2500)).await;
     let deleted = "SELECT count(*) FROM chaos.gone";
     let before: i64 = restored.get(deleted, &[]).await?;
+    let called = outside.sink.calls().len() - called;
     restored.execute("SELECT sexton.adopt()").await?;
     let purged = "SELECT count(*) > $1 FROM chaos.gone";
     restored.until("after adopt() it deletes", SOON, purged, &[&before]).await?;
+    let called_again =
+        "SELECT EXISTS (SELECT FROM sexton.run WHERE kind = 'http' AND state = 'succeeded' AND epoch =
+        (SELECT epoch FROM sexton.meta))";
+    restored.until("after adopt() it calls", SOON, called_again, &[]).await?;
     others.drain(SOON).await?;
-    if before > 0 {
-        return Err(format!("{before} rows were deleted before adopt()").into());
+    if before > 0 || called > 0 {
+        return Err(format!("{before} rows were deleted and {called} calls made before adopt()").into());
     }
-    Ok("0 rows deleted before adopt(), purged after it".into())
+    Ok("0 rows deleted and 0 calls made before adopt(), purged after it".into())
 }
 
 async fn copy_by_dump(from: &Server, world: &World, to: &Server) -> Result<()> {

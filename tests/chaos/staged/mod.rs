@@ -2,8 +2,10 @@
 //!
 //! All of them end with the checker. What a machine lacks (root, a program) makes a stage skipped, out loud.
 
+mod backups;
 mod binaries;
 mod clocks;
+mod control;
 mod ends;
 mod failover;
 mod limits;
@@ -37,6 +39,7 @@ enum Scene {
     Points,
     Poison,
     HeldCommit,
+    FrozenAnywhere,
     SilentServer,
     Failover(failover::Loss),
     Restored,
@@ -58,6 +61,9 @@ enum Scene {
     Secrets,
     Ends,
     Binaries,
+    Backups,
+    BeforeTheCall,
+    Control,
 }
 
 const fn stage(number: &'static str, name: &'static str, scene: Scene) -> Stage {
@@ -69,6 +75,7 @@ pub const ALL: &[Stage] = &[
     stage("F2", "at every named point a replica exits, aborts, panics, freezes", Scene::Points),
     stage("F2", "a run that kills its replica ends at max_attempts", Scene::Poison),
     stage("F4", "a holder frozen between fence and COMMIT", Scene::HeldCommit),
+    stage("F4", "a holder frozen anywhere in a batch of one statement", Scene::FrozenAnywhere),
     stage(
         "F9",
         "failover that loses nothing; a standby is refused (F12)",
@@ -97,9 +104,12 @@ pub const ALL: &[Stage] = &[
         Scene::MidCall(outside::Mishap::Terminated),
     ),
     stage("F30", "a holder is frozen in mid-call and mid-program", Scene::MidCall(outside::Mishap::Frozen)),
+    stage("F30", "a holder is frozen before its call and before its program", Scene::BeforeTheCall),
+    stage("F2", "a backup ends around its manifest", Scene::Backups),
     stage("F31", "the server's files are replaced while it runs", Scene::Binaries),
     stage("secrets", "found nowhere, where all that uses them fails", Scene::Secrets),
     stage("end", "interrupted, killed or failed, the suite leaves nothing behind", Scene::Ends),
+    stage("control", "the checker objects to histories that are cut short or forged", Scene::Control),
     stage("mutant", "call-after-takeover", Scene::Rude(outside::Rude::Late)),
     stage("mutant", "call-with-another-key", Scene::Rude(outside::Rude::OtherKey)),
     stage("mutant", "calls-side-by-side", Scene::Rude(outside::Rude::Beside)),
@@ -131,6 +141,7 @@ impl Stage {
             Scene::Points => points::every_point(server).await,
             Scene::Poison => points::poison(server).await,
             Scene::HeldCommit => points::held_commit(server).await,
+            Scene::FrozenAnywhere => points::frozen_anywhere(server).await,
             Scene::SilentServer => points::silent_server(server).await,
             Scene::Failover(loss) => failover::promote(*loss).await,
             Scene::Restored => failover::restored(server).await,
@@ -148,6 +159,9 @@ impl Stage {
             Scene::TwentyAtOnce => starts::twenty_at_once(server).await,
             Scene::Calls => outside::killed(server).await,
             Scene::MidCall(mishap) => outside::in_the_middle(server, *mishap).await,
+            Scene::Control => control::objects(server).await,
+            Scene::Backups => backups::at_the_manifest(server).await,
+            Scene::BeforeTheCall => outside::before_the_call(server).await,
             Scene::Binaries => binaries::replaced(server).await,
             Scene::Ends => ends::nothing_left().await,
             Scene::Secrets => secrets::nowhere(server).await,

@@ -8,12 +8,14 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::Signal;
 use serde_json::json;
 
-use super::{LEASE, SOON, all_done};
+use super::{LEASE, SOON, all_done, points::reached};
 use crate::{
     checker::{self, Verdict},
+    fleet::Fleet,
     hand::{Hand, plan},
     history::{Excuse, History},
     outside::{self, Outside},
+    process::Setup,
     sink,
     world::{Result, Server, World},
 };
@@ -107,9 +109,7 @@ pub async fn in_the_middle(server: &Server, mishap: Mishap) -> Result<String> {
         Mishap::Terminated => world.execute(terminate).await?,
         Mishap::Frozen => fleet.members[0].process.signal(Signal::SIGSTOP),
     }
-    fleet
-        .join(&world, 1, |setup| outside.known_to(crate::process::Setup { lease: Some(lease), ..setup }))
-        .await?;
+    fleet.join(&world, 1, |setup| outside.known_to(Setup { lease: Some(lease), ..setup })).await?;
     all_done(&world, SOON).await?;
     if mishap == Mishap::Frozen {
         fleet.heal()?;
@@ -125,6 +125,37 @@ pub async fn in_the_middle(server: &Server, mishap: Mishap) -> Result<String> {
     }
     let said = clean(&verdict(&world, &outside, told).await?)?;
     Ok(format!("{said}; if the checker is not told of the freeze: {}", untold.violations[0]))
+}
+
+/// A holder is frozen when it has its claim and nothing more: when it wakes up, it calls nobody and starts nothing.
+pub async fn before_the_call(server: &Server) -> Result<String> {
+    let call = ("http", json!({ "endpoint": "sink", "path": "call" }));
+    let start = ("command", json!({ "command": "diary", "params": { "ms": 10, "manners": "polite" } }));
+    for (kind, params) in [call, start] {
+        let world = server.world().await?;
+        let outside = Outside::start(35).await?;
+        outside.sink.relent();
+        let mut fleet = Fleet::new()?;
+        let setup = |setup| outside.known_to(Setup { lease: Some(LEASE), ..setup });
+        fleet.join(&world, 0, |given| setup(given).variable("SEXTON_FAILPOINTS", "claim.won=stop")).await?;
+        fleet.ready(&world).await?;
+        world.job("job", kind, "manual", params).await?;
+        plan(&world, "job").await?;
+        world.verb("run_now", "job").await?;
+        reached(&mut fleet, "stop").await?;
+        fleet.join(&world, 1, setup).await?;
+        all_done(&world, SOON).await?;
+        fleet.heal()?;
+        fleet.drain(SOON).await?;
+        let mut history = History::read(&world).await?;
+        outside.read_into(&mut history)?;
+        if history.calls.len() != 1 {
+            return Err(
+                format!("{kind}: {} calls instead of one: {:?}", history.calls.len(), history.calls).into()
+            );
+        }
+    }
+    Ok("one call and one program, by the next holder alone".to_owned())
 }
 
 /// A client that keeps a rule of the outside not.

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::Signal;
 use serde_json::json;
 use sexton::failpoint;
 
@@ -9,6 +10,7 @@ use super::{LEASE, SOON, all_done, judge};
 use crate::{
     fleet::Fleet,
     process::Setup,
+    takeover::quantile,
     world::{Result, Server, World},
 };
 
@@ -58,7 +60,7 @@ async fn one_point(world: World, name: &'static str, action: &str) -> Result<()>
 }
 
 /// Waits until the first replica has come to its point.
-async fn reached(fleet: &mut Fleet, action: &str) -> Result<()> {
+pub async fn reached(fleet: &mut Fleet, action: &str) -> Result<()> {
     let process = &mut fleet.members[0].process;
     let deadline = Instant::now() + SOON;
     while Instant::now() < deadline {
@@ -142,6 +144,36 @@ pub async fn held_commit(server: &Server) -> Result<String> {
     judge(&world, Some(&fleet))
         .await
         .map(|said| format!("kill() waited {took:.1?} of a lease of {LEASE:.1?}; {said}"))
+}
+
+/// A holder is frozen at whatever point of a batch of one statement: no verb waits for it.
+pub async fn frozen_anywhere(server: &Server) -> Result<String> {
+    let world = server.world().await?;
+    let mut fleet = Fleet::start(&world, 1, Some(LEASE), 2).await?;
+    fleet.ready(&world).await?;
+    world.job("job", "steps", "manual", json!({ "steps": 1_000_000 })).await?;
+    world.until("it is planned", SOON, "SELECT planned FROM sexton.job", &[]).await?;
+    world.verb("run_now", "job").await?;
+    let mut times = Vec::new();
+    for trial in 1..=12 {
+        let gets_on = "SELECT count(*) >= $1 * 20 FROM chaos.fence";
+        world.until("it gets on", SOON, gets_on, &[&trial]).await?;
+        fleet.members[0].process.signal(Signal::SIGSTOP);
+        let began = Instant::now();
+        world.verb("pause", "job").await?;
+        times.push(began.elapsed());
+        world.verb("resume", "job").await?;
+        fleet.members[0].process.signal(Signal::SIGCONT);
+    }
+    let [p50, most] = [0.5, 1.0].map(|share| quantile(&times, share));
+    if most > LEASE / 2 {
+        return Err(format!("pause() took {most:.1?} of a lease of {LEASE:.1?}").into());
+    }
+    world.verb("cancel", "job").await?;
+    world.until("it is cancelled", SOON, "SELECT state = 'idle' FROM sexton.job", &[]).await?;
+    fleet.drain(SOON).await?;
+    let said = judge(&world, Some(&fleet)).await?;
+    Ok(format!("pause() took p50 {p50:.1?}, max {most:.1?} in {} freezes; {said}", times.len()))
 }
 
 /// Replicas that look at the table every second, as one does while something runs elsewhere, get no answer any more: one

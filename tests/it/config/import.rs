@@ -145,3 +145,76 @@ async fn old_versions_zones_and_empty_tables_are_read_too() {
     assert!(text.contains("time_zone = \"Europe/Paris\""), "{text}");
     assert!(read(&text).is_ok_and(|config| config.jobs().len() == 1), "{text}");
 }
+
+/// What of pg_timetable 5 holds its chains.
+const TIMETABLE: &str = "
+CREATE SCHEMA timetable;
+CREATE TYPE timetable.command_kind AS ENUM ('SQL', 'PROGRAM', 'BUILTIN');
+CREATE DOMAIN timetable.cron AS text;
+CREATE TABLE timetable.chain (
+  chain_id bigserial PRIMARY KEY, chain_name text NOT NULL UNIQUE, run_at timetable.cron, max_instances int,
+  timeout int DEFAULT 0, live boolean DEFAULT false, self_destruct boolean DEFAULT false,
+  exclusive_execution boolean DEFAULT false, client_name text, on_error text);
+CREATE TABLE timetable.task (
+  task_id bigserial PRIMARY KEY, chain_id bigint REFERENCES timetable.chain, task_order float8 NOT NULL DEFAULT 10, task_name text,
+  kind timetable.command_kind NOT NULL DEFAULT 'SQL', command text NOT NULL, run_as text, database_connection text,
+  ignore_error boolean NOT NULL DEFAULT false, autonomous boolean NOT NULL DEFAULT false, timeout int DEFAULT 0);
+CREATE TABLE timetable.parameter (task_id bigint REFERENCES timetable.task, order_id int, value jsonb);";
+
+const CHAINS: &str = "
+CREATE TABLE events (id bigint, at timestamptz);
+INSERT INTO timetable.chain (chain_name, run_at, live) VALUES
+  ('old events', '0 3 * * *', true), ('often', '@every 5 minutes', true), ('rest', '@after 1 hour', true),
+  ('by hand', NULL, true), ('many', '0 4 * * *', true), ('script', '0 4 * * *', true), ('log', '0 4 * * *', true),
+  ('elsewhere', '0 4 * * *', true), ('with values', '0 4 * * *', true), ('empty', '0 4 * * *', true), ('asleep', '@reboot', false);
+INSERT INTO timetable.task (chain_id, kind, command, run_as, database_connection)
+SELECT c.chain_id, t.kind::timetable.command_kind, t.command, t.run_as, t.elsewhere
+  FROM (VALUES ('old events', 'SQL', $$DELETE FROM events WHERE at < now() - interval '30 days'$$, NULL, NULL),
+               ('often', 'SQL', 'SELECT 1', 'pg_read_all_data', NULL), ('rest', 'SQL', 'VACUUM events', NULL, NULL),
+               ('by hand', 'SQL', 'SELECT 2', NULL, NULL), ('many', 'SQL', 'SELECT 3', NULL, NULL), ('many', 'SQL', 'SELECT 4', NULL, NULL),
+               ('script', 'PROGRAM', 'psql', NULL, NULL), ('log', 'BUILTIN', 'Log', NULL, NULL),
+               ('elsewhere', 'SQL', 'SELECT 5', NULL, 'host=there'), ('with values', 'SQL', 'SELECT $1', NULL, NULL),
+               ('asleep', 'SQL', 'SELECT 6', NULL, NULL)) AS t (chain, kind, command, run_as, elsewhere)
+  JOIN timetable.chain c ON c.chain_name = t.chain;
+INSERT INTO timetable.parameter SELECT task_id, 1, '[42]' FROM timetable.task WHERE command = 'SELECT $1';
+UPDATE timetable.chain SET timeout = 5000, exclusive_execution = true, client_name = 'worker', on_error = 'SELECT 7', self_destruct = true
+ WHERE chain_name = 'by hand';";
+
+#[tokio::test]
+async fn chains_of_one_statement_are_proposed_and_others_named_with_the_reason() {
+    let database = migrated().await;
+    let proposal = async || import::pg_timetable(&database.client, &Registry::with_builtins()).await;
+    let none = proposal().await.expect_err("there is no timetable.chain");
+    assert!(none.to_string().contains("timetable.chain"), "{none}");
+    database.run(TIMETABLE).await;
+    assert!(proposal().await.is_ok_and(|text| read(&text).is_ok_and(|config| config.jobs().is_empty())));
+    database.run(CHAINS).await;
+    let text = proposal().await.expect("it can be proposed");
+    let config = read(&text).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+    let outcome = apply::plan(&database.connector, &config, &Options::default()).await;
+    assert_eq!(outcome.unwrap_or_else(|failure| panic!("{failure}\n{text}")).jobs.len(), 4, "{text}");
+    for (name, says) in [
+        ("old-events", r#"purge "0 3 * * *" by="at" retention="30 days" table="events""#),
+        ("often", r#"sql "every 300s" statement="SELECT 1" as "pg_read_all_data""#),
+        ("rest", r#"upkeep "after 3600s" actions=["vacuum"] tables=["events"]"#),
+        ("by-hand", r#"sql "manual" statement="SELECT 2""#),
+    ] {
+        assert_eq!(said(&text, name).replace('\'', "\""), says, "{text}");
+    }
+    for (chain, why) in [
+        ("many", "this has 2 tasks"),
+        ("script", "[commands]"),
+        ("log", "built into pg_timetable"),
+        ("elsewhere", "database_connection"),
+        ("with values", "write their values into the statement"),
+        ("empty", "it has no task"),
+        ("asleep", "# [jobs.asleep]\n# schedule = \"at start\""),
+    ] {
+        let block = text.split("\n\n").find(|block| block.contains(&format!(", {chain}, `"))).unwrap();
+        assert!(block.contains(why) && !block.contains("\n[jobs"), "{block}");
+    }
+    for note in ["exclusive_execution", "self_destruct", "client_name", "5000 ms", "on_error"] {
+        assert!(text.contains(note), "{note} in\n{text}");
+    }
+    assert!(text.contains("# pg_timetable's chain 1, old events, `0 3 * * *`, as postgres:"), "{text}");
+}

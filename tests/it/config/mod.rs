@@ -13,3 +13,6 @@ mod import;
 
 // What `sexton init` proposes.
 mod init;
+
+// The examples in the documentation.
+mod docs;

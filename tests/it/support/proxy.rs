@@ -1,12 +1,13 @@
-//! A proxy that drops what a session asks for at its start, as some connection poolers do.
+//! Proxies: one that drops what a session asks for at its start, as some connection poolers do, and one that falls silent.
 //!
-//! It rewrites the start-up packet and passes on the rest. It knows no TLS: the test's sessions use none.
+//! They read the start-up packet and pass on the rest. They know no TLS: the test's sessions use none.
 
 use std::path::PathBuf;
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
+    sync::watch,
 };
 use tokio_postgres::{Config, config::Host};
 
@@ -14,26 +15,51 @@ use super::Db;
 
 const PORT: u16 = 5432;
 
-/// The proxy; it ends with its test's runtime.
-pub struct DropsOptions {
+/// A proxy; it ends with its test's runtime.
+pub struct Proxy {
     folder: tempfile::TempDir,
+    silent: watch::Sender<bool>,
 }
 
-impl DropsOptions {
+/// What a proxy does.
+#[derive(Clone, Copy)]
+enum Way {
+    DropsOptions,
+    /// Once told to, passes on nothing more of sessions whose start names this, and keeps them open.
+    FallsSilent(&'static str),
+}
+
+impl Proxy {
+    /// One that drops the settings of sessions.
+    pub async fn without_options(db: &Db) -> Proxy {
+        Self::before(db, Way::DropsOptions).await
+    }
+
+    /// One that can [fall silent](Proxy::fall_silent), for sessions that have this in their `application_name`.
+    pub async fn silent_for(db: &Db, name: &'static str) -> Proxy {
+        Self::before(db, Way::FallsSilent(name)).await
+    }
+
     /// Listens in a folder of its own, before the server of this database.
-    pub async fn before(db: &Db) -> DropsOptions {
+    async fn before(db: &Db, way: Way) -> Proxy {
         let Some(Host::Unix(server)) = db.config.get_hosts().first() else {
             panic!("private servers listen on a socket")
         };
         let server = server.join(format!(".s.PGSQL.{}", db.config.get_ports()[0]));
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join(format!(".s.PGSQL.{PORT}"))).unwrap();
+        let (silent, told) = watch::channel(false);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(pass_on(client, server.clone()));
+                tokio::spawn(pass_on(client, server.clone(), way, told.clone()));
             }
         });
-        DropsOptions { folder }
+        Proxy { folder, silent }
+    }
+
+    /// From now on.
+    pub fn fall_silent(&self) {
+        self.silent.send_replace(true);
     }
 
     /// How to come to the database through it.
@@ -45,16 +71,24 @@ impl DropsOptions {
     }
 }
 
-async fn pass_on(mut client: UnixStream, server: PathBuf) {
+async fn pass_on(mut client: UnixStream, server: PathBuf, way: Way, mut silent: watch::Receiver<bool>) {
     let length = client.read_u32().await.unwrap() as usize;
     let mut packet = vec![0; length - 4];
     client.read_exact(&mut packet).await.unwrap();
-    let packet = without_options(&packet);
+    let mut falls_silent = false;
+    match way {
+        Way::DropsOptions => packet = without_options(&packet),
+        Way::FallsSilent(name) => falls_silent = String::from_utf8_lossy(&packet).contains(name),
+    }
     let mut server = UnixStream::connect(server).await.unwrap();
     server.write_u32(u32::try_from(packet.len() + 4).unwrap()).await.unwrap();
     server.write_all(&packet).await.unwrap();
-    // Either side may go first; that is the end of the session.
-    drop(tokio::io::copy_bidirectional(&mut client, &mut server).await);
+    tokio::select! {
+        // Either side may go first; that is the end of the session.
+        _ = tokio::io::copy_bidirectional(&mut client, &mut server) => return,
+        _ = silent.wait_for(|silent| *silent), if falls_silent => {}
+    }
+    std::future::pending().await
 }
 
 /// A protocol version, then names and values that end with a NUL each, then a NUL.

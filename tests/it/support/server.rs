@@ -125,7 +125,15 @@ async fn shared() -> Server {
 
 /// A server that a test may stop, crash or turn into a standby; with the template.
 pub async fn own_server() -> Server {
-    let builder = Cluster::builder().without_fsync().setting("max_connections", "300");
+    own_server_with(&[]).await
+}
+
+/// The same with settings of its own.
+pub async fn own_server_with(settings: &[(&str, &str)]) -> Server {
+    let mut builder = Cluster::builder().without_fsync().setting("max_connections", "300");
+    for (name, value) in settings {
+        builder = builder.setting(*name, *value);
+    }
     let server = Server::Own(builder.start().await.unwrap());
     server.prepare().await;
     server

@@ -152,7 +152,7 @@ impl<'a> Before<'a> {
                 Err(undone) => return Ok(Batch::Undone(undone)),
             }
             if through || full {
-                return Ok(Batch::Committed { rows: deleted, took });
+                return Ok(Batch::Committed { rows: deleted, took, commit: Duration::ZERO });
             }
             last = furthest;
         }

@@ -80,7 +80,7 @@ pub const TABLE: &[Param] = &[
     Param {
         name: "guard",
         takes: "SQL condition",
-        default: "none",
+        default: "none: every row is called for",
         help: "Rows for which it is true when their call would be made go without one.",
     },
     Param {
@@ -92,13 +92,13 @@ pub const TABLE: &[Param] = &[
     Param {
         name: "override",
         takes: "URL",
-        default: "none",
+        default: "none: each target is called at its own address",
         help: "Called instead of each target's address, as where its data was moved.",
     },
     Param {
         name: "on_delete",
         takes: "SQL statement",
-        default: "none",
+        default: "none: nothing but the row goes",
         help: "Executed in the transaction that deletes, once for each batch; the deleted rows are its table `deleted`.",
     },
 ];

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::template::Template;
 use crate::{
-    kind::{Need, ParamError, interval::Limit},
+    kind::{Need, ParamError, check, interval::Limit},
     outside::http::{Auth, Method, Statuses, parse_url},
 };
 
@@ -74,6 +74,15 @@ pub struct Target {
     pub key: String,
     /// Whether a target is down: a column or an expression over its table.
     pub down: Option<String>,
+}
+
+impl Target {
+    fn check(&self) -> Result<(), ParamError> {
+        for (name, text) in [("table", &self.table), ("column", &self.column), ("key", &self.key)] {
+            check::text(format!("before_delete.target.{name}"), text)?;
+        }
+        self.down.as_ref().map_or(Ok(()), |down| check::sql("before_delete.target.down", down))
+    }
 }
 
 fn delete() -> Method {
@@ -149,15 +158,17 @@ impl BeforeDelete {
                 return wrong("target", "is missing; {target.…} is a column of its table");
             }
         }
-        let texts = [("guard", &self.guard), ("on_delete", &self.on_delete)];
-        let empty = texts.iter().find(|(_, text)| text.as_ref().is_some_and(|text| text.trim().is_empty()));
-        if let Some((name, _)) = empty {
-            return wrong(name, "is empty; leave it out if there is none");
+        for (name, text) in [("guard", &self.guard), ("on_delete", &self.on_delete)] {
+            if let Some(text) = text {
+                check::sql(format!("before_delete.{name}"), text)?;
+            }
         }
+        self.target.as_ref().map_or(Ok(()), Target::check)?;
         for (name, text) in &self.columns {
             if name.is_empty() || name.contains(['{', '}', '.']) || text.trim().is_empty() {
                 return wrong(&format!("columns.{name}"), "takes a name without dots, and an SQL expression");
             }
+            check::sql(format!("before_delete.columns.{name}"), text)?;
         }
         if let Some(instead) = &self.instead {
             if let Err(error) = parse_url(instead) {

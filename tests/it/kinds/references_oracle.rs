@@ -99,7 +99,7 @@ async fn check(case: Case) {
     };
     let params = json!({"table": "t", "columns": column, "max_fraction": 1, "batch": case.batch, "pacing": "full",
                         "valid": case.valid.as_deref().map(query), "expired": case.expired.as_deref().map(query)});
-    db.insert("mend", "references", params).await;
+    db.insert_manual("mend", "references", params).await;
     db.client.query("SELECT sexton.arm('mend')", &[]).await.unwrap();
     if let Some(batches) = case.lost_after {
         let _ = db.occurrence("mend").kill_after_batches(batches).run().await.unwrap();

@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
-use crate::{
+use super::{
     references::{armed, teams, with},
-    support::{Db, detail, error},
+    support::{detail, error},
 };
+use crate::support::Db;
 
 /// A table as applications have them, with a trigger of its own.
 async fn changes(db: &Db) {
@@ -82,7 +83,7 @@ async fn a_table_that_may_not_be_written_refuses_the_run() {
         ("ours", of("sexton.audit", "detail"), "sexton.audit is no table of the application's"),
         ("column", of("\"Chang es\"", "whatever"), "params.audit.columns.whatever"),
     ] {
-        db.insert(name, "references", params).await;
+        db.insert_manual(name, "references", params).await;
         let ran = db.run(name).await;
         assert_eq!(ran.state, "refused", "{name}: {ran:?}");
         assert!(error(&ran).contains(part), "{name}: {ran:?}");

@@ -5,17 +5,18 @@
 //! cursor, and written to the storage afterwards. What is easy to get wrong: a storage may be slow, and rows are locked
 //! meanwhile; so it gets a time, after which the batch is taken back and made smaller.
 
+mod batch;
+mod under;
+
 use std::{
-    collections::BTreeMap,
+    collections::BTreeSet,
     time::{Duration, Instant},
 };
 
 use futures_util::{StreamExt, pin_mut};
-use jiff::Timestamp;
 use serde_json::{Value, json};
-use tokio_postgres::Row;
-use uuid::Uuid;
 
+use self::under::Under;
 use super::{
     archive::{Archive, Into},
     statement::Quoted,
@@ -27,7 +28,7 @@ use crate::{
     kind::{FencedTransaction, RunContext, Stop},
     outside::{
         Contents,
-        archive::{self, Receipt, Spot, VERSION, clear},
+        archive::{self, Receipt, Spot, clear},
         backup::{Columns, Format, Lines, SetManifest, fingerprint, parse_token},
         storage::OpenStorage,
     },
@@ -87,40 +88,6 @@ pub async fn read(
     })
 }
 
-/// The batch that is under way.
-#[derive(Debug)]
-pub struct Under {
-    run: Uuid,
-    install: Uuid,
-    job: String,
-    occurrence: Timestamp,
-    token: String,
-    revision: i64,
-    part: u32,
-    seq: u64,
-}
-
-impl Under {
-    /// The next one of this context.
-    pub fn way(context: &RunContext) -> Self {
-        Under {
-            run: context.run_id(),
-            install: context.install_id(),
-            job: context.job().to_owned(),
-            occurrence: context.occurrence(),
-            token: context.token(),
-            revision: context.revision(),
-            part: context.part().unwrap_or_default(),
-            seq: context.batches(),
-        }
-    }
-
-    fn spot(&self, prefix: &str) -> Spot {
-        let of = (prefix, self.job.as_str(), self.occurrence);
-        Spot::new(of, (&self.token, self.install), (self.part, self.seq))
-    }
-}
-
 /// What was written so far.
 #[derive(Clone, Copy, Debug, Default)]
 struct Told {
@@ -138,18 +105,25 @@ pub enum Taken {
     Slow,
 }
 
+/// A table whose rows a storage keeps.
+#[derive(Clone, Debug)]
+struct Table<'a> {
+    into: &'a Into,
+    stored: &'a Stored,
+    storage: OpenStorage,
+}
+
 /// The archives of a purge that lie in storages, and these.
 #[derive(Debug)]
 pub struct Stores<'a> {
-    tables: Vec<(&'a Into, &'a Stored)>,
-    open: BTreeMap<&'a str, OpenStorage>,
+    tables: Vec<Table<'a>>,
     told: Told,
     /// Batches in a row that took too long.
     slow: u32,
     /// Batches that were written, or begun.
     tried: u32,
     /// Storages and keys of what was begun and may have been taken back.
-    begun: Vec<(&'a str, String)>,
+    begun: Vec<(OpenStorage, String)>,
 }
 
 impl<'a> Stores<'a> {
@@ -158,22 +132,23 @@ impl<'a> Stores<'a> {
     /// # Errors
     /// If one is not known here, or none of the secrets that it names.
     pub fn open(archives: impl Iterator<Item = &'a Into>, contents: &Contents) -> Result<Option<Self>, Stop> {
-        let tables: Vec<(&Into, &Stored)> =
-            archives.filter_map(|into| into.stored.as_ref().map(|stored| (into, stored))).collect();
-        if tables.is_empty() {
-            return Ok(None);
-        }
-        let mut open = BTreeMap::new();
-        for (_, stored) in &tables {
-            open.insert(stored.storage.as_str(), OpenStorage::open(&stored.storage, contents)?);
-        }
-        Ok(Some(Stores { tables, open, told: Told::default(), slow: 0, tried: 0, begun: Vec::new() }))
+        let stored = archives.filter_map(|into| into.stored.as_ref().map(|stored| (into, stored)));
+        let tables = stored
+            .map(|(into, stored)| {
+                let storage = OpenStorage::open(&stored.storage, contents)?;
+                Ok(Table { into, stored, storage })
+            })
+            .collect::<Result<Vec<_>, Error>>()?;
+        Ok((!tables.is_empty()).then(|| Stores::with(tables)))
+    }
+
+    fn with(tables: Vec<Table<'a>>) -> Self {
+        Stores { tables, told: Told::default(), slow: 0, tried: 0, begun: Vec::new() }
     }
 
     /// The same, with nothing written so far: for another session.
     pub fn afresh(&self) -> Self {
-        let (tables, open) = (self.tables.clone(), self.open.clone());
-        Stores { tables, open, told: Told::default(), slow: 0, tried: 0, begun: Vec::new() }
+        Stores::with(self.tables.clone())
     }
 
     /// Adds what another session wrote.
@@ -189,7 +164,7 @@ impl<'a> Stores<'a> {
     /// # Errors
     /// A refusal if the role may not make any.
     pub async fn prepare(&self, context: &mut RunContext) -> Result<(), Stop> {
-        for (into, stored) in &self.tables {
+        for Table { into, stored, .. } in &self.tables {
             let (table, columns, from) = (&into.table, into.columns(), &stored.table);
             let made = format!(
                 "CREATE TEMPORARY TABLE IF NOT EXISTS {table} ON COMMIT DELETE ROWS AS SELECT {columns} FROM {from} WITH NO DATA"
@@ -219,14 +194,25 @@ impl<'a> Stores<'a> {
             let receipts = receipts.as_array().cloned().unwrap_or_default();
             let receipts = receipts.into_iter().map(Receipt::parse).collect::<Result<Vec<_>, _>>()?;
             self.put(context, receipts).await?;
-            for (_, stored) in &self.tables {
-                if let Some(storage) = self.open.get(stored.storage.as_str()) {
-                    let of = (stored.prefix.as_str(), job.as_str(), occurrence);
-                    context.keep_while(clear(storage, of, (token, install))).await??;
-                }
+            for (stored, storage) in self.places() {
+                let of = (stored.prefix.as_str(), job.as_str(), occurrence);
+                context.keep_while(clear(storage, of, (token, install))).await??;
             }
         }
         Ok(())
+    }
+
+    /// Storages and prefixes, each once.
+    fn places(&self) -> impl Iterator<Item = (&'a Stored, &OpenStorage)> {
+        let mut seen = BTreeSet::new();
+        let places = self.tables.iter().map(|table| (table.stored, &table.storage));
+        places.filter(move |(stored, _)| seen.insert((stored.storage.as_str(), stored.prefix.as_str())))
+    }
+
+    /// The storages, for people.
+    fn names(&self) -> String {
+        let names: BTreeSet<&str> = self.tables.iter().map(|table| table.storage.name()).collect();
+        names.into_iter().collect::<Vec<_>>().join(", ")
     }
 
     /// Writes what the batch keeps, within its transaction.
@@ -249,10 +235,9 @@ impl<'a> Stores<'a> {
                 Ok(Taken::Slow)
             }
             Err(_) => {
-                let names: Vec<&str> = self.open.keys().copied().collect();
                 let message = format!("a batch was not taken within {} s", TAKE_WITHIN.as_secs());
                 let error = Error::new(ErrorKind::Outside, message)
-                    .about(format!("storage {}", names.join(", ")))
+                    .about(format!("storage {}", self.names()))
                     .with_remedy(
                         "see whether it can be reached; rows stay in their tables until it has them",
                     );
@@ -273,19 +258,15 @@ impl<'a> Stores<'a> {
         transaction.execute("SAVEPOINT sexton_text", &[]).await?;
         transaction.query(statements::PURGE_TEXT_FORMS, &[]).await?;
         let mut receipts: Vec<Receipt> = Vec::new();
-        for (number, (into, stored)) in self.tables.iter().enumerate() {
-            let spot = under.spot(&stored.prefix);
+        for (number, table) in self.tables.iter().enumerate() {
+            let stored = table.stored;
+            let spot = under.spot(&stored.storage, &stored.prefix);
             let object = spot.object(self.tried, (number, &stored.table), stored.format.ending());
-            let Some(storage) = self.open.get(stored.storage.as_str()) else { continue };
-            self.begun.push((&stored.storage, format!("{}/{object}", spot.folder)));
-            let Some(set) = copy(transaction, storage, &spot, object, (into, stored)).await? else {
-                continue;
-            };
-            let same =
-                |receipt: &&mut Receipt| receipt.storage == stored.storage && receipt.folder == spot.folder;
-            match receipts.iter_mut().find(same) {
+            self.begun.push((table.storage.clone(), format!("{}/{object}", spot.folder)));
+            let Some(set) = copy(transaction, table, &spot, object).await? else { continue };
+            match receipts.iter_mut().find(|receipt| receipt.folder == spot.folder) {
                 Some(receipt) => receipt.sets.push(set),
-                None => receipts.push(receipt(under, moment, &stored.storage, spot, set)),
+                None => receipts.push(under.receipt(moment, &stored.storage, spot, set)),
             }
         }
         transaction.execute("ROLLBACK TO SAVEPOINT sexton_text", &[]).await?;
@@ -314,9 +295,11 @@ impl<'a> Stores<'a> {
 
     async fn put(&self, context: &mut RunContext, receipts: Vec<Receipt>) -> Result<(), Stop> {
         for receipt in receipts {
-            // An earlier revision may have named another one, which is settled by whoever restores from it.
-            let Some(storage) = self.open.get(receipt.storage.as_str()) else { continue };
-            context.see_through(archive::put(storage, &receipt)).await??;
+            let mut tables = self.tables.iter();
+            // That of an earlier revision may be another one: whoever restores from it asks the database.
+            if let Some(table) = tables.find(|table| table.storage.name() == receipt.storage) {
+                context.see_through(archive::put(&table.storage, &receipt)).await??;
+            }
         }
         Ok(())
     }
@@ -327,10 +310,8 @@ impl<'a> Stores<'a> {
         let job = context.job().to_owned();
         let begun = std::mem::take(&mut self.begun);
         let removed = async {
-            for (name, key) in begun {
-                if let Some(storage) = self.open.get(name) {
-                    storage.delete(&[key]).await?;
-                }
+            for (storage, key) in begun {
+                storage.delete(&[key]).await?;
             }
             Ok::<(), Error>(())
         };
@@ -342,9 +323,8 @@ impl<'a> Stores<'a> {
 
     /// What a run wrote.
     pub fn to_json(&self) -> Value {
-        let names: Vec<&str> = self.open.keys().copied().collect();
         json!({
-            "storage": names.join(", "), "objects": self.told.objects, "rows": self.told.rows,
+            "storage": self.names(), "objects": self.told.objects, "rows": self.told.rows,
             "bytes": self.told.bytes, "upload_ms_max": self.told.longest.as_millis() as u64,
         })
     }
@@ -353,10 +333,9 @@ impl<'a> Stores<'a> {
 /// Copies a table's rows into their object; `None` if there are none.
 async fn copy(
     transaction: &mut FencedTransaction<'_>,
-    storage: &OpenStorage,
+    Table { into, stored, storage }: &Table<'_>,
     spot: &Spot,
     object: String,
-    (into, stored): (&Into, &Stored),
 ) -> Result<Option<SetManifest>, Stop> {
     let sql = stored.columns.copy(stored.format, &format!("{} AS source", into.table));
     let mut upload = storage.upload(&format!("{}/{object}", spot.folder))?;
@@ -386,25 +365,4 @@ async fn copy(
         fingerprint: fingerprint(&stored.columns.all),
         columns: stored.columns.all.clone(),
     }))
-}
-
-fn receipt(under: &Under, moment: &Row, storage: &str, spot: Spot, set: SetManifest) -> Receipt {
-    Receipt {
-        sexton_archive: VERSION,
-        storage: storage.to_owned(),
-        folder: spot.folder,
-        part: spot.part,
-        seq: spot.seq,
-        run_id: under.run,
-        install_id: under.install,
-        job: under.job.clone(),
-        revision: under.revision,
-        occurrence: under.occurrence,
-        token: under.token.clone(),
-        archived_at: moment.get("archived_at"),
-        database: moment.get("database"),
-        server: moment.get("server"),
-        compression: "zstd".to_owned(),
-        sets: vec![set],
-    }
 }

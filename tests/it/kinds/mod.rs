@@ -1,16 +1,16 @@
-//! The built-in kinds besides the purge, each against a real PostgreSQL, and a real server where they call one.
-//!
-//! Each test has a database of its own, copied from a template that was migrated once. What is easy to get wrong: a test
-//! that waits for a time instead of a condition.
-#![cfg(feature = "cli")]
+//! The built-in kinds besides the purge and the backup, each against a real PostgreSQL, and a real server where they call
+//! one.
 
-// The private server, a database for each test, one occurrence of a job.
+// One occurrence of a job.
 mod support;
 
 // What kinds say of themselves: examples validate, documentation says the same.
 mod descriptions;
 
-// References that dangle or expired: an oracle, concurrent appends, owners.
+// Values that mean nothing, in every place of every kind.
+mod wrong_values;
+
+// References that dangle or expired: an oracle, concurrent appends, owners, audits.
 mod references;
 mod references_audit;
 mod references_oracle;

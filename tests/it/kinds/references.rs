@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use sexton::testing::Ran;
 
-use crate::support::{Db, detail, error};
+use super::support::{detail, error};
+use crate::support::Db;
 
 /// Users 1 to 9, of whom 8 and 9 expired; teams with members in an array, watchers in jsonb, and a lead.
 pub async fn teams() -> Db {
@@ -39,7 +40,7 @@ pub fn with(name: &str, value: Value) -> Value {
 
 /// A job that may change.
 pub async fn armed(db: &Db, name: &str, params: Value) {
-    db.insert(name, "references", params).await;
+    db.insert_manual(name, "references", params).await;
     db.client.query("SELECT sexton.arm($1)", &[&name]).await.unwrap();
 }
 
@@ -140,7 +141,7 @@ async fn what_expired_goes_too_and_a_lone_reference_is_emptied_or_its_row_delete
 #[tokio::test]
 async fn a_job_is_born_disarmed_and_a_dry_run_counts() {
     let db = teams().await;
-    db.insert("mend", "references", params()).await;
+    db.insert_manual("mend", "references", params()).await;
     let before: String = db.get(MEMBERS, &[]).await;
     let ran = db.run("mend").await;
     assert_eq!((ran.state.as_str(), ran.mode.as_str(), ran.rows), ("succeeded", "dry", 0), "{ran:?}");
@@ -170,7 +171,7 @@ async fn a_concurrent_append_is_kept_which_a_plain_update_loses() {
     let join = other.transaction().await.unwrap();
     join.batch_execute(JOIN).await.unwrap();
     let occurrence = tokio::spawn(db.occurrence("mend").run());
-    db.until("the run waits for the row", WAITING).await;
+    db.until("the run waits for the row", WAITING, &[]).await;
     join.commit().await.unwrap();
     let ran = occurrence.await.unwrap().unwrap();
     assert_eq!((ran.state.as_str(), ran.rows), ("succeeded", 2), "{ran:?}");
@@ -183,7 +184,7 @@ async fn a_concurrent_append_is_kept_which_a_plain_update_loses() {
     join.batch_execute(JOIN).await.unwrap();
     let naive = db.session().await;
     let update = tokio::spawn(async move { naive.batch_execute(NAIVE).await });
-    db.until("the update waits for the row", WAITING).await;
+    db.until("the update waits for the row", WAITING, &[]).await;
     join.commit().await.unwrap();
     update.await.unwrap().unwrap();
     let lost: String = db.get(MEMBERS, &[]).await;
@@ -303,7 +304,7 @@ async fn a_hold_that_is_set_in_mid_run_stops_it_before_its_next_batch() {
     let lock = other.transaction().await.unwrap();
     lock.batch_execute(r#"SELECT FROM "Te ams" WHERE id = 1 FOR UPDATE"#).await.unwrap();
     let occurrence = tokio::spawn(db.occurrence("mend").run());
-    db.until("the run waits for the row", WAITING).await;
+    db.until("the run waits for the row", WAITING, &[]).await;
     db.client.query(r#"SELECT sexton.hold('"Te ams"', 'id = 5', 'case 8')"#, &[]).await.unwrap();
     lock.rollback().await.unwrap();
     let ran = occurrence.await.unwrap().unwrap();

@@ -8,7 +8,7 @@ use std::{
 use rustls::{ServerConfig, ServerConnection, StreamOwned, pki_types::PrivateKeyDer};
 use serde_json::json;
 
-use crate::{
+use super::{
     http::{CANARY, World, contents},
     support::{detail, error},
 };

@@ -4,7 +4,8 @@
 use serde_json::{Value, json};
 use sexton::{kind::Options, testing::Ran};
 
-use crate::support::{Db, detail, error};
+use super::support::{detail, error};
+use crate::support::Db;
 
 /// A hundred rows of the application.
 async fn application() -> Db {
@@ -18,7 +19,7 @@ async fn application() -> Db {
 impl Db {
     /// A job of kind `sql`, armed.
     async fn statement(&self, name: &str, params: Value) {
-        self.insert(name, "sql", params).await;
+        self.insert_manual(name, "sql", params).await;
         self.arm(name).await;
     }
 
@@ -70,7 +71,7 @@ async fn unarmed_it_only_looks() {
         ("do", "DO $$ BEGIN DELETE FROM item; END $$"),
         ("reads", "SELECT id FROM item WHERE id < 3 ORDER BY id"),
     ] {
-        db.insert(name, "sql", json!({"statement": statement})).await;
+        db.insert_manual(name, "sql", json!({"statement": statement})).await;
         let ran = db.run(name).await;
         assert_eq!(
             (ran.state.as_str(), ran.mode.as_str(), db.items().await),
@@ -206,7 +207,7 @@ async fn a_long_statement_ends_when_the_run_is_cancelled() {
     let db = application().await;
     db.statement("long", json!({"statement": "SELECT pg_sleep(600)"})).await;
     let run = tokio::spawn(db.occurrence("long").run());
-    db.until("it sleeps", "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database())").await;
+    db.until("it sleeps", "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep' AND datname = current_database())", &[]).await;
     db.execute("SELECT sexton.cancel('long')").await;
     let ran = run.await.unwrap().unwrap();
     assert_eq!(ran.state, "cancelled", "{ran:?}");

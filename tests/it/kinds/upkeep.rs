@@ -4,11 +4,14 @@ use serde_json::{Value, json};
 use sexton::{kind::Options, testing::Ran};
 use tokio_postgres::Client;
 
-use crate::support::{Db, detail, error, own_server};
+use super::support::{detail, error};
+use crate::support::{Db, own_server_with};
 
 /// Three tables that no autovacuum touches: `dirty` has 9,000 dead rows of 10,000, `clean` has none, `"Odd one"` is small.
 async fn tables() -> Db {
     let db = Db::new().await;
+    // What other tests' kind writes to is no part of this application.
+    db.execute("DROP TABLE ledger, gate").await;
     for (name, rows) in [("dirty", 10_000), ("clean", 2_000), ("\"Odd one\"", 10)] {
         db.execute(&format!(
             "CREATE TABLE {name} (id int PRIMARY KEY, note text) WITH (autovacuum_enabled = off);
@@ -17,7 +20,7 @@ async fn tables() -> Db {
         .await;
     }
     db.execute("DELETE FROM dirty WHERE id % 10 <> 0").await;
-    db.until("the statistics know", "SELECT pg_stat_get_dead_tuples('dirty'::regclass) = 9000").await;
+    db.until("the statistics know", "SELECT pg_stat_get_dead_tuples('dirty'::regclass) = 9000", &[]).await;
     db
 }
 
@@ -47,7 +50,7 @@ const INDEXES: &str = "SELECT coalesce(string_agg(c.relname || CASE WHEN i.indis
 #[tokio::test]
 async fn named_tables_are_vacuumed_and_analyzed() {
     let db = tables().await;
-    db.insert("named", "upkeep", json!({"tables": ["dirty", "public.\"Odd one\""]})).await;
+    db.insert_manual("named", "upkeep", json!({"tables": ["dirty", "public.\"Odd one\""]})).await;
     let ran = db.run("named").await;
     assert_eq!(ran.state, "succeeded", "{ran:?}");
     assert_eq!(steps(&ran), ["VACUUM (ANALYZE) public.\"Odd one\"", "VACUUM (ANALYZE) public.dirty"]);
@@ -61,14 +64,14 @@ async fn named_tables_are_vacuumed_and_analyzed() {
 #[tokio::test]
 async fn only_what_needs_it_is_picked() {
     let db = tables().await;
-    db.insert("needed", "upkeep", json!({"dead_rows": 1000})).await;
+    db.insert_manual("needed", "upkeep", json!({"dead_rows": 1000})).await;
     let options = Options { dry_run: Some(true), ..Default::default() };
     let dry = db.occurrence("needed").options(options).run().await.unwrap();
     assert_eq!(detail(&dry, "would"), &json!(["VACUUM (ANALYZE) public.dirty"]));
     assert_eq!(steps(&db.run("needed").await), ["VACUUM (ANALYZE) public.dirty"]);
     assert!(steps(&db.run("needed").await).is_empty(), "nothing is dirty any more");
 
-    db.insert("late", "upkeep", json!({"vacuumed_before": "7 days", "actions": ["vacuum"]})).await;
+    db.insert_manual("late", "upkeep", json!({"vacuumed_before": "7 days", "actions": ["vacuum"]})).await;
     assert_eq!(steps(&db.run("late").await), ["VACUUM public.\"Odd one\"", "VACUUM public.clean"]);
     let in_a_month = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * 30);
     assert_eq!(steps(&db.occurrence("late").now(in_a_month).run().await.unwrap()).len(), 3);
@@ -79,7 +82,7 @@ async fn bloated_indexes_are_rebuilt() {
     let db = tables().await;
     db.execute("VACUUM (ANALYZE) dirty").await;
     db.execute("VACUUM (ANALYZE) clean").await;
-    db.insert("bloat", "upkeep", json!({"actions": ["reindex"], "index_bytes": 0})).await;
+    db.insert_manual("bloat", "upkeep", json!({"actions": ["reindex"], "index_bytes": 0})).await;
     let ran = db.run("bloat").await;
     assert_eq!(steps(&ran), ["REINDEX INDEX CONCURRENTLY public.dirty_pkey"], "{ran:?}");
     let told = &detail(&ran, "done")[0];
@@ -98,7 +101,7 @@ async fn partitions_are_vacuumed_and_their_parent_analyzed() {
          CREATE TABLE log_2 PARTITION OF log FOR VALUES FROM ('2026-02-01') TO ('2026-03-01')",
     )
     .await;
-    db.insert("log", "upkeep", json!({"tables": ["log"]})).await;
+    db.insert_manual("log", "upkeep", json!({"tables": ["log"]})).await;
     let expected = ["ANALYZE public.log", "VACUUM (ANALYZE) public.log_1", "VACUUM (ANALYZE) public.log_2"];
     assert_eq!(steps(&db.run("log").await), expected);
 }
@@ -107,7 +110,7 @@ async fn partitions_are_vacuumed_and_their_parent_analyzed() {
 async fn an_index_is_built_once_and_a_failed_one_again() {
     let db = tables().await;
     let index = json!({"table": "dirty", "name": "dirty note", "on": "(note) WHERE id > 0", "unique": true});
-    db.insert("index", "upkeep", json!({"create_indexes": [index]})).await;
+    db.insert_manual("index", "upkeep", json!({"create_indexes": [index]})).await;
     db.execute("INSERT INTO dirty VALUES (-1, 'x'), (20000, 'twice'), (20001, 'twice')").await;
     let ran = db.run("index").await;
     assert_eq!(ran.state, "failed");
@@ -138,7 +141,7 @@ async fn debris_of_a_failed_reindex_is_dropped() {
     assert_eq!(db.get::<String>(INDEXES, &[]).await, "dirty_pkey dirty_pkey_ccnew!");
     reader.batch_execute("ROLLBACK").await.unwrap();
     db.execute("CREATE INDEX keep_ccnew ON dirty (note)").await;
-    db.insert("debris", "upkeep", json!({"tables": ["dirty"], "actions": ["analyze"]})).await;
+    db.insert_manual("debris", "upkeep", json!({"tables": ["dirty"], "actions": ["analyze"]})).await;
     let expected = ["DROP INDEX CONCURRENTLY IF EXISTS public.dirty_pkey_ccnew", "ANALYZE public.dirty"];
     assert_eq!(steps(&db.run("debris").await), expected);
     assert_eq!(db.get::<String>(INDEXES, &[]).await, "dirty_pkey keep_ccnew");
@@ -148,13 +151,14 @@ async fn debris_of_a_failed_reindex_is_dropped() {
 async fn a_cancel_ends_a_wait_without_limit_and_the_next_run_mends_what_it_left() {
     let db = tables().await;
     let index = json!({"table": "dirty", "name": "by_note", "on": "(note)"});
-    db.insert("index", "upkeep", json!({"create_indexes": [index]})).await;
+    db.insert_manual("index", "upkeep", json!({"create_indexes": [index]})).await;
     let reader = reader(&db).await;
     let run = tokio::spawn(db.occurrence("index").run());
     db.until(
         "it waits for the reader",
         "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE datname = current_database()
               AND query LIKE 'CREATE INDEX CONCURRENTLY%' AND wait_event = 'virtualxid')",
+        &[],
     )
     .await;
     db.execute("SELECT sexton.cancel('index')").await;
@@ -169,7 +173,7 @@ async fn a_cancel_ends_a_wait_without_limit_and_the_next_run_mends_what_it_left(
 #[tokio::test]
 async fn a_takeover_goes_on_with_the_next_step() {
     let db = tables().await;
-    db.insert("named", "upkeep", json!({"tables": ["clean", "dirty"], "actions": ["vacuum"]})).await;
+    db.insert_manual("named", "upkeep", json!({"tables": ["clean", "dirty"], "actions": ["vacuum"]})).await;
     let lost = db.occurrence("named").kill_after_batches(1).run().await.unwrap();
     assert_eq!((lost.state.as_str(), lost.batches), ("running", 1));
     let ran = db.run("named").await;
@@ -184,7 +188,7 @@ async fn a_table_that_somebody_has_locked_is_passed_over() {
     let mut other = db.session().await;
     let transaction = other.transaction().await.unwrap();
     transaction.execute("LOCK TABLE clean IN SHARE MODE", &[]).await.unwrap();
-    db.insert("named", "upkeep", json!({"tables": ["clean", "dirty"]})).await;
+    db.insert_manual("named", "upkeep", json!({"tables": ["clean", "dirty"]})).await;
     let ran = db.run("named").await;
     assert!(skipped(&ran, "VACUUM (ANALYZE) public.clean").contains("lock"), "{ran:?}");
     assert_eq!(steps(&ran), ["VACUUM (ANALYZE) public.dirty"]);
@@ -192,7 +196,7 @@ async fn a_table_that_somebody_has_locked_is_passed_over() {
 
 #[tokio::test]
 async fn an_autovacuum_is_left_to_its_work() {
-    let server = own_server(&[("autovacuum_naptime", "1s")]).await;
+    let server = own_server_with(&[("autovacuum_naptime", "1s")]).await;
     let db = Db::on(&server).await;
     db.execute(
         "CREATE TABLE busy (id int) WITH (autovacuum_vacuum_threshold = 0, autovacuum_vacuum_scale_factor = 0,
@@ -201,9 +205,9 @@ async fn an_autovacuum_is_left_to_its_work() {
     )
     .await;
     let at_work = "SELECT EXISTS (SELECT FROM pg_stat_progress_vacuum WHERE relid = 'busy'::regclass)";
-    db.until("an autovacuum begins", at_work).await;
+    db.until("an autovacuum begins", at_work, &[]).await;
     let index = json!({"table": "busy", "name": "busy_id", "on": "(id)"});
-    db.insert("busy", "upkeep", json!({"tables": ["busy"], "create_indexes": [index]})).await;
+    db.insert_manual("busy", "upkeep", json!({"tables": ["busy"], "create_indexes": [index]})).await;
     let ran = db.run("busy").await;
     assert_eq!(ran.state, "succeeded", "{ran:?}");
     assert!(skipped(&ran, "VACUUM (ANALYZE) public.busy").contains("autovacuum"));
@@ -219,7 +223,7 @@ async fn views_are_refreshed_and_what_is_in_the_way_is_named() {
          CREATE MATERIALIZED VIEW never AS SELECT 1 AS k WITH NO DATA; INSERT INTO dirty VALUES (3, 'new')",
     )
     .await;
-    db.insert("view", "upkeep", json!({"refresh": ["counts"]})).await;
+    db.insert_manual("view", "upkeep", json!({"refresh": ["counts"]})).await;
     let ran = db.run("view").await;
     assert!(
         ran.state == "refused" && error(&ran).contains("CREATE UNIQUE INDEX ON public.counts"),
@@ -246,7 +250,7 @@ async fn views_are_refreshed_and_what_is_in_the_way_is_named() {
             "multiple commands",
         ),
     ] {
-        db.insert(name, "upkeep", params).await;
+        db.insert_manual(name, "upkeep", params).await;
         let ran = db.run(name).await;
         assert!(
             ["refused", "failed"].contains(&ran.state.as_str()) && error(&ran).contains(part),
@@ -265,8 +269,8 @@ async fn what_belongs_to_others_is_theirs() {
     .await;
     let run = async |job: &str| db.occurrence_as(job, "upkeep_replica").run().await.unwrap();
     let all: Value = json!({"vacuumed_before": "1 day", "actions": ["vacuum"]});
-    db.insert("all", "upkeep", all).await;
-    db.insert("named", "upkeep", json!({"tables": ["dirty"]})).await;
+    db.insert_manual("all", "upkeep", all).await;
+    db.insert_manual("named", "upkeep", json!({"tables": ["dirty"]})).await;
     let ran = run("named").await;
     assert!(
         ran.state == "refused" && error(&ran).contains("GRANT \"upkeep_owner\" TO \"upkeep_replica\";"),

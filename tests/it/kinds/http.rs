@@ -18,11 +18,12 @@ use sexton::{
     testing::{Occurrence, Ran},
 };
 
-use crate::{
+use super::{
     http_network::Network,
     http_server::{HAWK_KEY, HMAC_KEY, MASTER, Server},
-    support::{Db, detail, error},
+    support::{detail, error},
 };
+use crate::support::{Db, own_server};
 
 /// A text that may be nowhere but in the replica and on the server.
 pub const CANARY: &str = "canary-4711-\"quoted\"";
@@ -73,7 +74,7 @@ impl World {
         let mut params = json!({ "url": self.server.url(path) });
         params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         let job = format!("job-{}", self.db.get::<i64>("SELECT count(*) FROM sexton.job", &[]).await);
-        self.db.insert(&job, "http", params).await;
+        self.db.insert_manual(&job, "http", params).await;
         self.db.execute(&format!("UPDATE sexton.job SET max_attempts = 1 WHERE name = '{job}'")).await;
         self.run(&job).await
     }
@@ -117,7 +118,10 @@ async fn an_endpoint_is_called_by_its_name() {
     let endpoint = Endpoint { url: world.server.url("/v1/"), private_addresses: true, plain_http: true };
     known.endpoints.insert("search".to_owned(), endpoint);
     world.outside.replace(known);
-    world.db.insert("job", "http", json!({"endpoint": "search", "path": "/a/b", "method": "PUT"})).await;
+    world
+        .db
+        .insert_manual("job", "http", json!({"endpoint": "search", "path": "/a/b", "method": "PUT"}))
+        .await;
     let ran = world.run("job").await;
     assert_eq!(ran.state, "succeeded", "{ran:?}");
     assert_eq!(world.server.came()[0].path, "/v1/a/b");
@@ -175,7 +179,7 @@ async fn of_a_large_answer_64_kib_are_read_and_10_kb_kept() {
 #[tokio::test]
 async fn a_dry_run_sends_nothing() {
     let world = World::new().await;
-    world.db.insert("job", "http", json!({"url": world.server.url("/ok")})).await;
+    world.db.insert_manual("job", "http", json!({"url": world.server.url("/ok")})).await;
     let options = Options { dry_run: Some(true), ..Options::default() };
     let ran = world.occurrence("job").options(options).run().await.unwrap();
     assert_eq!((ran.state.as_str(), ran.mode.as_str()), ("succeeded", "dry"));
@@ -239,7 +243,7 @@ async fn a_host_that_is_not_listed_is_left_to_replicas_that_list_it() {
 async fn attempts_share_a_key_and_the_token_grows() {
     let world = World::new().await;
     world.server.known.failures.store(1, Ordering::Relaxed);
-    world.db.insert("job", "http", json!({"url": world.server.url("/flaky")})).await;
+    world.db.insert_manual("job", "http", json!({"url": world.server.url("/flaky")})).await;
     world.db.execute("UPDATE sexton.job SET backoff = '0'").await;
     let first = world.run("job").await;
     let second = world.run("job").await;
@@ -261,7 +265,7 @@ async fn attempts_share_a_key_and_the_token_grows() {
 async fn five_failures_in_a_row_pause_the_job_and_one_notice_says_so() {
     let world = World::new().await;
     world.server.known.failures.store(4 + 5, Ordering::Relaxed);
-    world.db.insert("job", "http", json!({"url": world.server.url("/flaky")})).await;
+    world.db.insert_manual("job", "http", json!({"url": world.server.url("/flaky")})).await;
     world.db.execute("UPDATE sexton.job SET max_attempts = 1").await;
     let count = "SELECT failure_count FROM sexton.job";
     let paused = "SELECT paused_at IS NOT NULL FROM sexton.job";
@@ -288,7 +292,7 @@ async fn five_failures_in_a_row_pause_the_job_and_one_notice_says_so() {
 #[tokio::test]
 async fn a_call_is_aborted_when_its_session_is_lost_and_repeated_with_the_same_key() {
     let world = World::new().await;
-    world.db.insert("job", "http", json!({"url": world.server.url("/hang"), "timeout": "1h"})).await;
+    world.db.insert_manual("job", "http", json!({"url": world.server.url("/hang"), "timeout": "1h"})).await;
     let known = Arc::clone(&world.server.known);
     let run = tokio::spawn(world.occurrence("job").run());
     while !known.hanging.load(Ordering::Relaxed) {
@@ -323,9 +327,11 @@ async fn a_call_is_aborted_when_its_session_is_lost_and_repeated_with_the_same_k
 
 #[tokio::test]
 async fn a_call_is_dropped_while_nobody_else_can_have_the_job_yet() {
-    let world = World::new().await;
+    // One that somebody gave us may listen elsewhere than on a socket.
+    let own = own_server().await;
+    let world = World { db: Db::on(&own).await, ..World::new().await };
     let network = Network::before(&world.db.config).await;
-    world.db.insert("job", "http", json!({"url": world.server.url("/hang"), "timeout": "1h"})).await;
+    world.db.insert_manual("job", "http", json!({"url": world.server.url("/hang"), "timeout": "1h"})).await;
     let known = Arc::clone(&world.server.known);
     let registry = Registry::with_builtins_and(&world.outside);
     let run = tokio::spawn(Occurrence::of("job", network.config(&world.db.config)).registry(registry).run());
@@ -351,14 +357,14 @@ async fn a_call_is_dropped_while_nobody_else_can_have_the_job_yet() {
 #[tokio::test]
 async fn a_replica_that_drains_sees_its_call_through() {
     let world = World::new().await;
-    world.db.insert("job", "http", json!({"url": world.server.url("/gate")})).await;
+    world.db.insert_manual("job", "http", json!({"url": world.server.url("/gate")})).await;
     let runner = Runner::builder(world.db.config.clone())
         .registry(Registry::with_builtins_and(&world.outside))
         .drain_timeout(Duration::from_secs(60))
         .build();
     let shutdown = runner.shutdown();
     let replica = tokio::spawn(runner.run());
-    world.db.until("it is planned", "SELECT planned FROM sexton.job").await;
+    world.db.until("it is planned", "SELECT planned FROM sexton.job", &[]).await;
     world.db.execute("SELECT sexton.run_now('job')").await;
     let known = Arc::clone(&world.server.known);
     while !known.hanging.load(Ordering::Relaxed) {

@@ -3,7 +3,7 @@
 use serde_json::json;
 use sexton::kind::Options;
 
-use crate::{
+use super::{
     references::{armed, params, teams, with},
     support::{detail, error},
 };
@@ -28,7 +28,7 @@ async fn what_is_wrong_is_named_with_its_remedy() {
         ("input", with("where", json!("id = :team")), [":team", "declare it"]),
         ("keyless", bare, ["primary key", "ALTER TABLE"]),
     ] {
-        db.insert(name, "references", params).await;
+        db.insert_manual(name, "references", params).await;
         let ran = db.run(name).await;
         assert_eq!(ran.state, "refused", "{name}: {ran:?}");
         for part in parts {
@@ -36,7 +36,7 @@ async fn what_is_wrong_is_named_with_its_remedy() {
         }
     }
     let options = Options { range: Some("1".to_owned()), ..Default::default() };
-    db.insert("range", "references", params()).await;
+    db.insert_manual("range", "references", params()).await;
     let ran = db.occurrence("range").options(options).run().await.unwrap();
     assert_eq!(ran.state, "refused");
 }
