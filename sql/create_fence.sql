@@ -20,8 +20,9 @@ CREATE TABLE IF NOT EXISTS sexton_fence.job (
   PRIMARY KEY (install_id, job_id),
   CHECK (num_nulls(done_by, seq, rows, cursor, moved_at) IN (0, 5))
 ) WITH (fillfactor = 70);
+CREATE INDEX IF NOT EXISTS job_installed_at ON sexton_fence.job (installed_at);
 COMMENT ON SCHEMA sexton_fence IS 'Lets Sexton, whose own tables are in another database, work here: each batch once, whatever crashes.';
-COMMENT ON TABLE  sexton_fence.job IS 'The jobs that have worked in this database. Written by sexton_fence.install() and check() alone; drop a row once its job is gone for good.';
+COMMENT ON TABLE  sexton_fence.job IS 'The jobs that have worked in this database. Written by sexton_fence.install() and check() alone; one that was not here for 30 days is forgotten.';
 COMMENT ON COLUMN sexton_fence.job.install_id IS 'The installation of Sexton that the job belongs to: sexton.meta.install_id in its database.';
 COMMENT ON COLUMN sexton_fence.job.job_id IS 'The job, by its id there.';
 COMMENT ON COLUMN sexton_fence.job.job_name IS 'Its name when it was here last.';
@@ -58,6 +59,12 @@ BEGIN
       USING ERRCODE = 'SX001', DETAIL = 'superseded',
             HINT = format('Was the database of the schema sexton set back to an earlier state? Then let its tokens rise above this one, there: UPDATE sexton.meta SET epoch = %s;', f.epoch + 1);
   END IF;
+  -- One-offs come by the thousand, and not again. Whoever was here 30 days ago has no session any more that could commit.
+  DELETE FROM sexton_fence.job k WHERE (k.install_id, k.job_id) IN (
+    SELECT o.install_id, o.job_id FROM sexton_fence.job o
+     WHERE o.installed_at < clock_timestamp() - interval '30 days'
+       AND (o.moved_at IS NULL OR o.moved_at < clock_timestamp() - interval '30 days')
+     ORDER BY o.installed_at LIMIT 50 FOR UPDATE SKIP LOCKED);
   RETURN f;
 END $$;
 COMMENT ON FUNCTION sexton_fence.install(uuid, bigint, text, bigint, bigint, uuid) IS

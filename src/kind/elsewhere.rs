@@ -98,11 +98,11 @@ impl RunContext {
             (Some(name), own) if own.as_deref() != Some(name) => (Some(name.to_owned()), Extent::Part),
             (_, own) => (own, Extent::Whole),
         };
-        self.stop_if_draining()?;
-        self.not_in_a_worker("work in another database")?;
         if self.database() == database.as_deref() {
             return Ok(());
         }
+        self.stop_if_draining()?;
+        self.not_in_a_worker("work in another database")?;
         self.held.come_home();
         match database {
             Some(name) => self.enter(&name, extent).await,
@@ -117,10 +117,10 @@ impl RunContext {
                 .with_remedy(format!("add [databases.{name}] to its local file"));
             return Err(wrong(self.job(), error));
         };
-        let mut elsewhere = Elsewhere::open(&self.held, name, &connector).await.map_err(Stop::Failed)?;
+        let mut elsewhere = Elsewhere::open(&self.held, name, &connector).await?;
         let deadline = Instant::now() + self.held.lease() + MARGIN;
-        while !elsewhere.try_lock(&self.held).await.map_err(Stop::Failed)? {
-            let holder = elsewhere.lock_holder(&mut self.held).await.map_err(Stop::Failed)?;
+        while !elsewhere.try_lock(&self.held).await? {
+            let holder = elsewhere.lock_holder(&mut self.held).await?;
             if Instant::now() >= deadline {
                 let holder = holder.unwrap_or_else(|| "somebody".to_owned());
                 let error =

@@ -127,7 +127,7 @@ pub(crate) enum Claimed {
     /// An orphaned run was put in order; nothing started, for this reason.
     Settled(String),
     /// Somebody else has it, or it is not to be had now, for this reason. The session, if it was that of a one-off.
-    Lost(String, Option<RunSession>),
+    Lost(String, Option<Box<RunSession>>),
 }
 
 /// Tries for a job, on a session of its own: the one that is given, if that serves, or a new one.
@@ -220,7 +220,7 @@ async fn lost(reason: &str, candidate: &Candidate, session: RunSession) -> Claim
         Some(_) => session.renewed().await,
         None => None,
     };
-    Claimed::Lost(reason.to_owned(), session)
+    Claimed::Lost(reason.to_owned(), session.map(Box::new))
 }
 
 /// The cursors of the parts, which the database gives as `{"0": …, "1": …}`.

@@ -70,15 +70,15 @@ impl Elsewhere {
     /// Opens a session there, with the settings of the run's own.
     ///
     /// # Errors
-    /// If there is none to be had.
+    /// [`Stop::Failed`] if there is none to be had.
     ///
     /// # Cancel safety
     /// Dropping the future closes what was opened.
-    pub(crate) async fn open(held: &Held, database: &str, connector: &Connector) -> Result<Self> {
+    pub(crate) async fn open(held: &Held, database: &str, connector: &Connector) -> Result<Self, Stop> {
         let claim = held.claim();
         let name = claim.workers.name.replacen("sexton/", "sexton/elsewhere/", 1);
         let session = RunSession::open(connector, &name, &claim.workers.settings).await;
-        let session = session.map_err(|error| about(error, &claim.job_name, database))?;
+        let session = session.map_err(|error| Stop::Failed(about(error, &claim.job_name, database)))?;
         Ok(Elsewhere {
             database: database.to_owned(),
             job: claim.job_name.clone(),
@@ -95,37 +95,37 @@ impl Elsewhere {
     /// Tries to take the job's lock there too, so that two holders' statements do not overlap; never waits.
     ///
     /// # Errors
-    /// If the session is lost.
+    /// [`Stop::Failed`] if the session is lost.
     ///
     /// # Cancel safety
     /// Dropping the future leaves it open whether it was taken: the session is good for nothing more.
-    pub(crate) async fn try_lock(&mut self, held: &Held) -> Result<bool> {
+    pub(crate) async fn try_lock(&mut self, held: &Held) -> Result<bool, Stop> {
         let (class, id) = held.claim.lock;
-        self.session.try_lock(class, id).await.map_err(|error| self.about(error))
+        self.session.try_lock(class, id).await.map_err(|error| self.failed(error))
     }
 
     /// Who holds the job's lock there, in words; `None` if nobody does any more.
     ///
     /// # Errors
-    /// If that is the very session that won the job: this is no other database. If a session is lost.
+    /// [`Stop::Failed`] if that is the very session that won the job: this is no other database.
     ///
     /// # Cancel safety
     /// As [`Elsewhere::try_lock`].
-    pub(crate) async fn lock_holder(&mut self, held: &mut Held) -> Result<Option<String>> {
+    pub(crate) async fn lock_holder(&mut self, held: &mut Held) -> Result<Option<String>, Stop> {
         let (class, id) = held.claim.lock;
         let there = self.session.one(statements::LOCK_HOLDER, &[&class, &id]).await;
-        let there = there.map_err(|error| self.about(error.into()))?.get::<_, Option<String>>(0);
+        let there = there.map_err(|error| self.failed(error.into()))?.get::<_, Option<String>>(0);
         let here = held.session.one(statements::LOCK_HOLDER, &[&class, &id]).await?;
         if there == here.get::<_, Option<String>>(0) {
             let error = Error::new(ErrorKind::Invalid, "is the one of the schema sexton itself");
-            return Err(self.about(error.with_remedy("leave `database` out")));
+            return Err(self.failed(error.with_remedy("leave `database` out")));
         }
         Ok(there)
     }
 
-    /// Says of an error where it happened.
-    fn about(&self, error: Error) -> Error {
-        about(error, &self.job, &self.database)
+    /// The run's failure, which says where it happened.
+    fn failed(&self, error: Error) -> Stop {
+        Stop::Failed(about(error, &self.job, &self.database))
     }
 
     pub(super) async fn ping(&mut self) -> Result<(), Stop> {
@@ -243,9 +243,7 @@ impl Held {
     pub(super) fn told<T>(&self, answer: Result<T, Stop>) -> Result<T, Stop> {
         let own_is_good = self.session.state == Transaction::None && !self.session.is_closed();
         match (&self.elsewhere, answer) {
-            (Some(elsewhere), Err(Stop::Lost(error))) if own_is_good => {
-                Err(Stop::Failed(elsewhere.about(error)))
-            }
+            (Some(elsewhere), Err(Stop::Lost(error))) if own_is_good => Err(elsewhere.failed(error)),
             (_, answer) => answer,
         }
     }
@@ -295,7 +293,7 @@ impl Held {
                 .with_remedy(format!("GRANT sexton_runner TO the login of [databases.{database}], there")),
             _ => error.into(),
         };
-        Ok(Stop::Failed(elsewhere.about(error)))
+        Ok(elsewhere.failed(error))
     }
 }
 

@@ -86,6 +86,22 @@ async fn without_the_check_an_earlier_token_does_the_step_again() {
     assert_eq!(there.steps("job").await, "1 1", "the control sees the violation");
 }
 
+#[tokio::test]
+async fn jobs_that_were_not_there_for_long_are_forgotten_and_no_others() {
+    let there = World::new().await.there;
+    let hand = Hand::new(&there, 5).await;
+    hand.install().await.unwrap();
+    hand.batch(0, 1).await.unwrap();
+    let others = "INSERT INTO sexton_fence.job (install_id, job_id, job_name, epoch, version, run_id, installed_at, done_by, seq, rows, cursor, moved_at)
+        SELECT install_id, n, 'other', 1, 1, run_id, now() - came * interval '1 day', run_id, 1, 1, 'null', now() - moved * interval '1 day'
+          FROM sexton_fence.job, (VALUES (102, 20, 20), (104, 40, 40), (200, 40, 0)) v(n, came, moved);
+        UPDATE sexton_fence.job SET installed_at = now() - interval '1 year', moved_at = now() - interval '1 year' WHERE job_id = 7";
+    there.execute(others).await;
+    hand.install().await.unwrap();
+    let left = "SELECT string_agg(job_id::text, ' ' ORDER BY job_id) FROM sexton_fence.job";
+    assert_eq!(there.get::<String>(left, &[]).await, "7 102 200");
+}
+
 /// A function as it is, with other text in place of a part of it.
 async fn patch(db: &Db, function: &str, old: &str, new: &str) {
     let text: String = db.get("SELECT pg_get_functiondef($1::text::regproc)", &[&function]).await;
