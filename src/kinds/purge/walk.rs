@@ -77,6 +77,8 @@ pub struct Walk<'a> {
     /// How long the next read may take, after one that took too long.
     read_limit: Option<Duration>,
     told: Instant,
+    /// By how much the last rest was too long.
+    overslept: Duration,
     pub(super) crowded: Option<Moment>,
     /// Where batches probably end.
     pub(super) ahead: Ahead,
@@ -115,6 +117,7 @@ impl<'a> Walk<'a> {
             limit: None,
             read_limit: None,
             told,
+            overslept: Duration::ZERO,
             crowded: None,
             ahead: Ahead::default(),
             whole: None,
@@ -277,7 +280,17 @@ impl<'a> Walk<'a> {
         let load = if matches!(self.cursor.at, Place::Partition(_)) { 0 } else { rows };
         let rest = self.pace.rest_after(load, took);
         self.tell(context).await?;
-        self.rest(context, rest).await
+        self.rest_between(context, rest).await
+    }
+
+    /// Rests between two batches. A timer wakes late, the more so on a busy machine: what was too long is made up for by
+    /// the next rest, so that the share of the time is what the pace says.
+    async fn rest_between(&mut self, context: &mut RunContext, time: Duration) -> Result<(), Stop> {
+        let due = time.saturating_sub(self.overslept);
+        let began = Instant::now();
+        self.rest(context, due).await?;
+        self.overslept = (self.overslept + began.elapsed()).saturating_sub(time).min(time);
+        Ok(())
     }
 
     /// Makes the next batch smaller, or waits, as contention asks; gives up after a number of times in a row.
