@@ -22,7 +22,7 @@ use super::{
     remove::Removal,
     statement::{Form, Scope, Sql},
     tally::Tally,
-    visits, walk_heap, walk_index,
+    walk_heap, walk_index,
     walk_partition::{self, Whole},
     workers::Together,
 };
@@ -245,6 +245,7 @@ impl<'a> Walk<'a> {
         if rows * 2 < step.units { 0 } else { rows }
     }
 
+    /// One batch over a range, in the way that its rows go.
     pub(super) async fn send(
         &mut self,
         context: &mut RunContext,
@@ -333,7 +334,7 @@ impl<'a> Walk<'a> {
     ) -> Result<(), Stop> {
         // What the calls came to is not to be lost for a slow statement.
         #[cfg(feature = "http")]
-        let limit = if self.before.is_some() { limit.max(visits::LIMIT) } else { limit };
+        let limit = if self.before.is_some() { limit.max(super::visits::LIMIT) } else { limit };
         if self.limit != Some(limit) {
             context.limit_statements(Some(limit)).await?;
             self.limit = Some(limit);
