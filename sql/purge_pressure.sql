@@ -1,10 +1,12 @@
--- What should have precedence over a gentle purge. $1 oid of the table.
+-- What should have precedence over a gentle purge. $1 oids of the table and of those
+-- whose rows go with its own.
 -- One row: bytes of WAL that the slowest standby has not replayed (NULL where none is connected or the role may not
 -- know), that the slowest replication slot retains, that the archiver is behind by (NULL if it never archived or is
--- off), whether the archiver's last try failed; whether a VACUUM, an ANALYZE or a CONCURRENTLY works on the table or a
+-- off), whether the archiver's last try failed; whether a VACUUM, an ANALYZE or a CONCURRENTLY works on one of them or a
 -- partition, and whether somebody waits for a lock on one. Waits for no lock.
 WITH tables AS MATERIALIZED (
-  SELECT $1::oid AS oid UNION SELECT t.relid FROM pg_catalog.pg_partition_tree($1::oid::regclass) t
+  SELECT given.oid FROM pg_catalog.unnest($1::oid[]) AS given (oid)
+   UNION SELECT t.relid FROM pg_catalog.unnest($1::oid[]) AS given (oid), pg_catalog.pg_partition_tree(given.oid::regclass) AS t
 ), locks AS MATERIALIZED (
   SELECT l.granted, l.mode
     FROM pg_catalog.pg_locks l JOIN tables ON tables.oid = l.relation

@@ -219,7 +219,7 @@ impl Bench {
             time_limit: Some(format!("{} s", self.length.as_secs())),
             ..sexton::kind::Options::default()
         };
-        let purge = Occurrence::of(&job(pace), self.connector.clone()).registry(Registry::with_builtins());
+        let purge = Occurrence::of(job(pace), self.connector.clone()).registry(Registry::with_builtins());
         let ran = purge.options(options).run().await?;
         let report = ran.report.unwrap_or_default();
         assert_eq!(report["stopped"], "time_limit", "more --rows are needed: {report}");

@@ -49,6 +49,24 @@ async fn gentle_steps_back_for_a_vacuum_and_full_does_not() {
 }
 
 #[tokio::test]
+async fn gentle_steps_back_for_a_vacuum_of_a_child_too() {
+    let world = World::new(&format!(
+        "{TABLE} ALTER TABLE t ADD PRIMARY KEY (n);
+         CREATE TABLE c (id int PRIMARY KEY, t_n int REFERENCES t);
+         CREATE INDEX ON c (t_n);"
+    ))
+    .await;
+    let vacuum = world.0.session().await;
+    vacuum.batch_execute("BEGIN; LOCK TABLE c IN SHARE UPDATE EXCLUSIVE MODE").await.unwrap();
+    world.job(params(json!({"yield_for": "1s", "children": ["c"]}))).await;
+    let ran = world.succeed().await;
+    assert_eq!((ran.rows, detail(&ran, "/yielded_at_last_to")), (0, &json!("vacuum")), "{:?}", ran.report);
+    vacuum.batch_execute("COMMIT").await.unwrap();
+    world.0.verb("run_now", "j").await;
+    assert_eq!(world.succeed().await.rows, 100);
+}
+
+#[tokio::test]
 async fn gentle_steps_back_for_who_waits_for_the_table() {
     let world = World::new(TABLE).await;
     let (holder, waiter) = (world.0.session().await, world.0.session().await);

@@ -311,7 +311,8 @@ async fn real_run(
     choose::keep_planner(context, scope).await?;
     // A batch that a crash undoes is met again by the next run, which stands where the undone one began.
     context.commits(Commits::Relaxed);
-    let pressure = Pressure::new(params, facts.oid);
+    let along = family.nodes.iter().map(|node| node.facts.oid);
+    let pressure = Pressure::new(params, [facts.oid].into_iter().chain(along).collect());
     let mut walk = Walk::new(scope, cursor, pace, budget, pressure, meant.may_lock());
     walk.whole = whole;
     walk.removal = Removal::new(family, archive.as_ref(), scope);

@@ -1,5 +1,5 @@
-//! When a purge steps back: for standbys, slots and the archiver that fall behind, a VACUUM on the table, others who wait
-//! for a lock on it, or a query of the author's own.
+//! When a purge steps back: for standbys, slots and the archiver that fall behind, a VACUUM on the table or on one whose
+//! rows go along, others who wait for a lock on these, or a query of the author's own.
 //!
 //! It is looked at between batches, at most once a second, while no transaction is open; rests grow from one second to
 //! half a minute, and after `yield_for` in a row the run ends, to come back. What is easy to get wrong: a purge makes WAL
@@ -37,7 +37,8 @@ const RETAINED_MOST: f64 = 4.0 * 1024.0 * 1024.0 * 1024.0;
 /// What a run steps back for, and how long it did.
 #[derive(Debug, Default)]
 pub struct Pressure {
-    oid: u32,
+    /// The table, and those whose rows go with its own.
+    oids: Vec<u32>,
     /// Whether the server is asked, besides the author's query.
     server: bool,
     query: Option<String>,
@@ -54,13 +55,26 @@ pub struct Pressure {
 }
 
 impl Pressure {
-    /// For a run with these parameters. The author's query was found to be one boolean expression.
-    pub fn new(params: &Params, oid: u32) -> Self {
+    /// For a run with these parameters, on these tables. The author's query was found to be one boolean expression.
+    pub fn new(params: &Params, oids: Vec<u32>) -> Self {
         Pressure {
-            oid,
+            oids,
             server: params.pace() == Pacing::Gentle,
             query: params.yield_when.as_deref().map(|text| Scope::ask(&Quoted::expression(text))),
             patience: params.yield_for.map_or(YIELD_FOR, |Limit(time)| time),
+            rest: LOOK_EVERY,
+            ..Pressure::default()
+        }
+    }
+
+    /// The same, with nothing done so far: for another session.
+    pub fn afresh(&self) -> Self {
+        let Pressure { oids, server, query, patience, .. } = self;
+        Pressure {
+            oids: oids.clone(),
+            server: *server,
+            query: query.clone(),
+            patience: *patience,
             rest: LOOK_EVERY,
             ..Pressure::default()
         }
@@ -130,7 +144,7 @@ async fn look(walk: &mut Walk<'_>, context: &mut RunContext) -> Result<Option<&'
     walk.limit_statements(context, QUERY_LIMIT).await?;
     let pressure = &mut walk.pressure;
     if pressure.server {
-        match context.query(statements::PURGE_PRESSURE, &[&pressure.oid]).await {
+        match context.query(statements::PURGE_PRESSURE, &[&pressure.oids]).await {
             Ok(rows) => {
                 if let Some(reason) = rows.first().and_then(of_server) {
                     return Ok(Some(reason));

@@ -22,7 +22,7 @@ use super::{
     remove::Removal,
     statement::{Form, Scope, Sql},
     tally::Tally,
-    visits, walk_heap, walk_index,
+    walk_heap, walk_index,
     walk_partition::{self, Whole},
     workers::Together,
 };
@@ -77,6 +77,8 @@ pub struct Walk<'a> {
     /// How long the next read may take, after one that took too long.
     read_limit: Option<Duration>,
     told: Instant,
+    /// By how much the last rest was too long.
+    overslept: Duration,
     pub(super) crowded: Option<Moment>,
     /// Where batches probably end.
     pub(super) ahead: Ahead,
@@ -115,6 +117,7 @@ impl<'a> Walk<'a> {
             limit: None,
             read_limit: None,
             told,
+            overslept: Duration::ZERO,
             crowded: None,
             ahead: Ahead::default(),
             whole: None,
@@ -242,6 +245,7 @@ impl<'a> Walk<'a> {
         if rows * 2 < step.units { 0 } else { rows }
     }
 
+    /// One batch over a range, in the way that its rows go.
     pub(super) async fn send(
         &mut self,
         context: &mut RunContext,
@@ -277,7 +281,17 @@ impl<'a> Walk<'a> {
         let load = if matches!(self.cursor.at, Place::Partition(_)) { 0 } else { rows };
         let rest = self.pace.rest_after(load, took);
         self.tell(context).await?;
-        self.rest(context, rest).await
+        self.rest_between(context, rest).await
+    }
+
+    /// Rests between two batches. A timer wakes late, the more so on a busy machine: what was too long is made up for by
+    /// the next rest, so that the share of the time is what the pace says.
+    async fn rest_between(&mut self, context: &mut RunContext, time: Duration) -> Result<(), Stop> {
+        let due = time.saturating_sub(self.overslept);
+        let began = Instant::now();
+        self.rest(context, due).await?;
+        self.overslept = (self.overslept + began.elapsed()).saturating_sub(time).min(time);
+        Ok(())
     }
 
     /// Makes the next batch smaller, or waits, as contention asks; gives up after a number of times in a row.
@@ -320,7 +334,7 @@ impl<'a> Walk<'a> {
     ) -> Result<(), Stop> {
         // What the calls came to is not to be lost for a slow statement.
         #[cfg(feature = "http")]
-        let limit = if self.before.is_some() { limit.max(visits::LIMIT) } else { limit };
+        let limit = if self.before.is_some() { limit.max(super::visits::LIMIT) } else { limit };
         if self.limit != Some(limit) {
             context.limit_statements(Some(limit)).await?;
             self.limit = Some(limit);

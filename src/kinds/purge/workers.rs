@@ -90,7 +90,7 @@ pub async fn run<'a>(
             }
         }
     }
-    let team = Team::of(walk, params, facts);
+    let team = Team::of(walk, params.workers);
     let workers = context.in_parts(params.workers, &team).await?.workers;
     Ok(team.tell(walk, workers))
 }
@@ -194,8 +194,6 @@ struct Part {
 /// What workers share.
 struct Team<'a> {
     scope: &'a Scope,
-    params: &'a Params,
-    oid: u32,
     may_lock: bool,
     budget: Budget,
     /// Of a walk that has learned nothing yet.
@@ -210,16 +208,14 @@ struct Team<'a> {
 }
 
 impl<'a> Team<'a> {
-    fn of(walk: &Walk<'a>, params: &'a Params, facts: &Facts) -> Team<'a> {
+    fn of(walk: &Walk<'a>, workers: u16) -> Team<'a> {
         Team {
             scope: walk.scope,
-            params,
-            oid: facts.oid,
             may_lock: walk.may_lock,
-            budget: walk.budget.shared(params.workers),
+            budget: walk.budget.shared(workers),
             fresh: walk.pace.clone(),
             learned: Mutex::default(),
-            pressure: Mutex::new(Pressure::new(params, facts.oid)),
+            pressure: Mutex::new(walk.pressure.afresh()),
             removal: walk.removal.as_ref().map(|removal| Mutex::new(removal.afresh())),
             together: Arc::default(),
             parts: Mutex::default(),
@@ -302,7 +298,7 @@ impl PartWork for Team<'_> {
         }
         let learned = locked(&self.learned).pop();
         let (pace, ahead) = learned.unwrap_or_else(|| (self.fresh.clone(), Ahead::default()));
-        let pressure = Pressure::new(self.params, self.oid);
+        let pressure = locked(&self.pressure).afresh();
         let mut walk = Walk::new(self.scope, cursor, pace, self.budget.clone(), pressure, self.may_lock);
         walk.together = Some(Arc::clone(&self.together));
         walk.ahead = ahead;
