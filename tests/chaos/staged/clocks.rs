@@ -61,8 +61,10 @@ pub async fn database_clock() -> Result<String> {
     fleet.drain(SOON).await?;
     let mut history = History::read(&world).await?;
     diary::read_into(&mut history, fleet.keeper.diaries())?;
-    // Commit timestamps are that very clock's; the order of locks is left.
-    history.changes.iter_mut().for_each(|change| change.committed = None);
+    // Commit timestamps are that very clock's; the order of locks is left. And what was due a moment ago need not be now.
+    for change in &mut history.changes {
+        (change.committed, change.at) = (None, i64::MAX);
+    }
     history.fences.iter_mut().for_each(|fence| fence.committed = None);
     let said = judge_history(&history)?;
     Ok(format!("{forward} runs before the step back, no instant twice; {said}"))
