@@ -18,7 +18,8 @@ pub fn text(path: impl Into<String>, text: &str) -> Result<(), ParamError> {
     }
 }
 
-/// As [`text`], and refuses SQL with a quote or comment that is not closed, or with numbered parameters.
+/// As [`text`], and refuses SQL with a quote or comment that is not closed, or with numbered parameters. Not for what may
+/// be the name of a column too, which may have any character in it.
 ///
 /// # Errors
 /// What is wrong with it.

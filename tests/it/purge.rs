@@ -282,7 +282,6 @@ async fn what_cannot_work_or_must_not_is_refused_by_name() {
         ("", with("where", json!("1=1) OR (1=1")), "params.where"),
         ("", with("where", json!("id")), "not boolean"),
         ("", with("retention", json!("59 min")), "floor of 1 hour"),
-        ("", with("time_zone", json!("Mars/Base")), "params.time_zone"),
         ("", with("walk", json!("index")), "CREATE INDEX CONCURRENTLY ON public.t (at)"),
         ("CREATE VIEW v AS SELECT * FROM t", with("table", json!("v")), "is a view"),
         ("", with("table", json!("sexton.audit")), "Sexton's own"),

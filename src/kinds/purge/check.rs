@@ -28,7 +28,8 @@ impl Params {
             return wrong("table", "is missing; name the table, or several `targets`");
         }
         if let Some((name, age)) = self.age() {
-            check::sql(name, age)?;
+            // A column is named without quotes, whatever its name; so it may have one in it.
+            check::text(name, age)?;
         }
         if let Some(zone) = &self.time_zone
             && TimeZone::get(zone).is_err()
@@ -152,7 +153,7 @@ impl Params {
 
     fn check_own_retention(&self) -> Result<(), ParamError> {
         if let Some(column) = &self.retention_column {
-            check::sql("retention_column", column)?;
+            check::text("retention_column", column)?;
         }
         self.retention_query.as_ref().map_or(Ok(()), RetentionQuery::check)
     }

@@ -114,11 +114,13 @@ impl Params {
             ("valid", &self.valid),
             ("expired", &self.expired),
             ("where", &self.predicate),
-            ("owner", &self.owner),
             ("recipients", &self.recipients),
         ];
         for (path, text) in texts {
             check_text(path, text.as_deref())?;
+        }
+        if let Some(owner) = &self.owner {
+            check::text("owner", owner)?;
         }
         if self.recipients.is_some() && self.owner.is_none() {
             return wrong("recipients", "needs `owner`: whom a changed row belongs to");

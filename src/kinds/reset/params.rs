@@ -129,10 +129,9 @@ impl Params {
     /// The first parameter that is wrong.
     pub fn check(&self) -> Result<(), ParamError> {
         let wrong = |path: &str, message: &str| Err(ParamError::new(path, message));
-        for (path, text) in [("table", &self.table), ("column", &self.column)] {
+        for (path, text) in [("table", &self.table), ("column", &self.column), ("since", &self.since)] {
             check::text(path, text)?;
         }
-        check::sql("since", &self.since)?;
         check::once("from", self.from.iter().map(Scalar::as_str))?;
         if self.from.is_empty() {
             return wrong("from", "is empty; name at least one state");

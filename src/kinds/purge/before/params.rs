@@ -81,7 +81,7 @@ impl Target {
         for (name, text) in [("table", &self.table), ("column", &self.column), ("key", &self.key)] {
             check::text(format!("before_delete.target.{name}"), text)?;
         }
-        self.down.as_ref().map_or(Ok(()), |down| check::sql("before_delete.target.down", down))
+        self.down.as_ref().map_or(Ok(()), |down| check::text("before_delete.target.down", down))
     }
 }
 
