@@ -122,7 +122,7 @@ pub(crate) enum Claimed {
     /// An orphaned run was put in order; nothing started, for this reason.
     Settled(String),
     /// Somebody else has it, or it is not to be had now, for this reason. The session, if it was that of a one-off.
-    Lost(String, Option<RunSession>),
+    Lost(String, Option<Box<RunSession>>),
 }
 
 /// Tries for a job, on a session of its own: the one that is given, if that serves, or a new one.
@@ -210,7 +210,7 @@ pub(crate) async fn claim(
 /// A try that came to nothing, and gives up what it took.
 async fn lost(reason: &str, candidate: &Candidate, session: RunSession) -> Claimed {
     let session = match candidate.definition() {
-        Some(_) => session.renewed().await,
+        Some(_) => session.renewed().await.map(Box::new),
         None => None,
     };
     Claimed::Lost(reason.to_owned(), session)

@@ -82,7 +82,7 @@ pub(crate) async fn attempt(shared: &Shared, job: Job, session: Option<RunSessio
         }
         Ok(Claimed::Lost(reason, session)) => {
             tracing::trace!(job = name, reason, "claim.lost");
-            Tried { attempt: Attempt::Lost, session }
+            Tried { attempt: Attempt::Lost, session: session.map(|session| *session) }
         }
         Err(error) => Attempt::Failed(error).into(),
     }
