@@ -217,7 +217,7 @@ pub(crate) async fn claim(
 /// A try that came to nothing, and gives up what it took.
 async fn lost(reason: &str, candidate: &Candidate, session: RunSession) -> Claimed {
     let session = match candidate.definition() {
-        Some(_) => session.renewed().await,
+        Some(_) => session.renewed().await.map(Box::new),
         None => None,
     };
     Claimed::Lost(reason.to_owned(), session.map(Box::new))

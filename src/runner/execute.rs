@@ -288,10 +288,9 @@ fn silence(waited: Duration) -> Error {
 }
 
 fn unheard() -> Error {
-    Error::new(
-        ErrorKind::Unreachable,
-        "the server has ended the run's session, and the connection says nothing of it",
-    )
+    let message =
+        "the server knows no session that holds the job for this run, and the connection says nothing of it";
+    Error::new(ErrorKind::Unreachable, message)
 }
 
 fn panicked(panic: &(dyn Any + Send)) -> Error {
