@@ -220,7 +220,7 @@ async fn lost(reason: &str, candidate: &Candidate, session: RunSession) -> Claim
         Some(_) => session.renewed().await.map(Box::new),
         None => None,
     };
-    Claimed::Lost(reason.to_owned(), session.map(Box::new))
+    Claimed::Lost(reason.to_owned(), session)
 }
 
 /// The cursors of the parts, which the database gives as `{"0": …, "1": …}`.
