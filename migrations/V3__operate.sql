@@ -90,6 +90,7 @@ COMMENT ON FUNCTION sexton.pause_all(text) IS
 CREATE FUNCTION sexton.resume_all() RETURNS text
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  LOCK TABLE sexton.meta IN EXCLUSIVE MODE;   -- as pause_all(), which says why
   UPDATE sexton.meta SET halted_at = NULL, halted_by = NULL, halt_reason = NULL WHERE halted_at IS NOT NULL;
   IF NOT FOUND THEN
     RETURN 'pause_all() was not in force.';
