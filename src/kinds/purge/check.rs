@@ -300,7 +300,7 @@ mod tests {
                 "params.archive: names a table and a storage",
             ),
             #[cfg(feature = "backup")]
-            ("archive", json!({"storage": " "}), "params.archive: names no storage"),
+            ("archive", json!({"storage": " "}), "params.archive: storage takes a name"),
             #[cfg(feature = "backup")]
             ("archive", json!({"storage": "cold", "prefix": "../a"}), "params.archive: prefix takes"),
             #[cfg(feature = "backup")]

@@ -160,8 +160,11 @@ pub async fn all_foreign_keys(
 /// if there is none of that name.
 pub async fn find(context: &mut RunContext, table: &str) -> Result<Option<(String, u32)>, Stop> {
     let run = context.run_id();
-    if let Some(row) = context.query(statements::PURGE_NAMED, &[&run, &table]).await?.first() {
-        return Ok(Some((row.get("name"), row.get("oid"))));
+    // Those of another database were not looked up when the job was saved.
+    if context.database().is_none() {
+        if let Some(row) = context.query(statements::PURGE_NAMED, &[&run, &table]).await?.first() {
+            return Ok(Some((row.get("name"), row.get("oid"))));
+        }
     }
     let rows = match context.query(statements::PURGE_NAMES, &[&table, &Vec::<String>::new()]).await {
         Ok(rows) => rows,

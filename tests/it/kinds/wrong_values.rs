@@ -69,6 +69,7 @@ pub fn good() -> Vec<(&'static str, Value)> {
             "purge",
             json!({"targets": [{"table": "t", "expires": "until"}, {"table": "u", "expires": "until"}]}),
         ),
+        ("purge", json!({"targets": [{"table": "t", "expires": "until", "database": "shard"}]})),
         (
             "references",
             json!({"table": "t", "columns": columns, "valid": "SELECT 1", "expired": "SELECT 2", "allow_empty": true,
