@@ -10,7 +10,7 @@
 //! What is easy to get wrong: rows that are gone still lie in the indexes, and whoever comes next passes over them. So a
 //! VACUUM comes between, outside of all windows, and autovacuum, which would come within some, is off.
 //!
-//! `cargo bench --bench gentle -- --rows 6000000 --rounds 3 --window 2 --plot docs/gentle.svg`; `--paces gentle,0.4`
+//! `cargo bench --bench gentle -- --rounds 3 --window 2 --plot docs/gentle.svg`; `--paces gentle,0.4`
 //! measures others beside it, a number being a duty cycle.
 
 mod application;
@@ -40,6 +40,9 @@ use support::{argument, machine, quantile, text_argument};
 
 /// Between two windows, for what the last one left to settle.
 const PAUSE: Duration = Duration::from_millis(500);
+/// The most that a window may want to delete in a second, about: so many old rows there are.
+const ROWS_A_SECOND: u64 = 750_000;
+
 const SETUP: &str = "
     CREATE TABLE account (id bigint PRIMARY KEY, seen_at timestamptz NOT NULL DEFAULT now(), visits bigint NOT NULL DEFAULT 0);
     INSERT INTO account (id) SELECT generate_series(1, 100000);
@@ -105,11 +108,12 @@ struct Bench {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let rows = argument("--rows").unwrap_or(6_000_000);
     let rounds = argument("--rounds").unwrap_or(3);
     let length = Duration::from_secs(argument("--window").unwrap_or(2));
     let paces = text_argument("--paces").unwrap_or("gentle".to_owned());
     let paces: Vec<Beside> = paces.split(',').map(|pace| Beside::Purge(pace.to_owned())).collect();
+    let windows_that_delete = rounds * (paces.len() as u64 + 1);
+    let rows = argument("--rows").unwrap_or(windows_that_delete * length.as_secs() * ROWS_A_SECOND);
     let cluster = Cluster::builder()
         .setting("autovacuum", "off")
         .setting("max_wal_size", "16GB")

@@ -35,6 +35,9 @@ pub struct Pace {
     limit: Duration,
 }
 
+/// The share of the time that the gentle pace works: what an application beside it feels goes by this more than by the
+/// size of batches (`benches/gentle` tells what another share would come to).
+const GENTLE_SHARE: f64 = 0.5;
 /// Not fewer rows than this to chase a time.
 const LEAST_ROWS: f64 = 1000.0;
 /// Not more rows than this, however quick they are.
@@ -111,15 +114,13 @@ impl Pace {
     /// How long to rest after a batch with so many rows that took that long, its commit included.
     pub fn rest_after(&self, rows: u64, time: Duration) -> Duration {
         match self.pacing {
-            Pacing::Gentle => time,
+            Pacing::Gentle => rest_for(GENTLE_SHARE, time),
             Pacing::Full => Duration::ZERO,
             Pacing::RowsPerSecond(rate) => {
                 let due = Duration::try_from_secs_f64(rows as f64 / rate as f64).unwrap_or(Duration::MAX);
                 due.saturating_sub(time)
             }
-            Pacing::DutyCycle(share) => {
-                Duration::try_from_secs_f64(time.as_secs_f64() * (1.0 / share - 1.0)).unwrap_or(Duration::MAX)
-            }
+            Pacing::DutyCycle(share) => rest_for(share, time),
         }
     }
 
@@ -147,6 +148,11 @@ impl Pace {
             _ => Duration::from_millis(20),
         }
     }
+}
+
+/// The rest after which work that took that long was this share of the time.
+fn rest_for(share: f64, time: Duration) -> Duration {
+    Duration::try_from_secs_f64(time.as_secs_f64() * (1.0 / share - 1.0)).unwrap_or(Duration::MAX)
 }
 
 /// Whether there is something left to try.
