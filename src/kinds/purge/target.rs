@@ -161,10 +161,12 @@ pub async fn all_foreign_keys(
 pub async fn find(context: &mut RunContext, table: &str) -> Result<Option<(String, u32)>, Stop> {
     let run = context.run_id();
     // Those of another database were not looked up when the job was saved.
-    if context.database().is_none() {
-        if let Some(row) = context.query(statements::PURGE_NAMED, &[&run, &table]).await?.first() {
-            return Ok(Some((row.get("name"), row.get("oid"))));
-        }
+    let saved = match context.database() {
+        Some(_) => Vec::new(),
+        None => context.query(statements::PURGE_NAMED, &[&run, &table]).await?,
+    };
+    if let Some(row) = saved.first() {
+        return Ok(Some((row.get("name"), row.get("oid"))));
     }
     let rows = match context.query(statements::PURGE_NAMES, &[&table, &Vec::<String>::new()]).await {
         Ok(rows) => rows,

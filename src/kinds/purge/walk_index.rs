@@ -55,8 +55,8 @@ pub async fn next(walk: &mut Walk<'_>, context: &mut RunContext, from: Moment) -
     }
 }
 
-/// A bound without looking. Not where the size of a batch, a rate or the budget is to be met, nor where the rows of a range are not those that go, since then nothing would tell how many it held; nor by days, of which one
-/// may hold anything.
+/// A bound without looking. Not where the size of a batch, a rate or the budget is to be met, nor where the rows of a range
+/// are not those that go, since then nothing would tell how many it held; nor by days, of which one may hold anything.
 fn guess(walk: &Walk<'_>, from: Moment, to: Moment) -> Option<Moment> {
     let size = walk.pace.size();
     let near = walk.rows_left().is_some_and(|left| left.unsigned_abs() < size.saturating_mul(4));
@@ -64,7 +64,7 @@ fn guess(walk: &Walk<'_>, from: Moment, to: Moment) -> Option<Moment> {
     if !walk.pace.may_guess() || near || !plain {
         return None;
     }
-    walk.ahead.bound(from, size).map(|bound| bound.min(to)).filter(|bound| *bound > from)
+    walk.ahead.bound(from, size).map(|bound| bound.min(to))
 }
 
 fn step(from: Moment, to: Moment, form: Form, units: u64) -> Next {
