@@ -140,6 +140,7 @@ const MEANT: &[&str] = &[
     // A user without a name, as RFC 7617 allows; several rules for one table.
     "purge /before_delete/auth/basic/user \"\"",
     "purge /before_delete/auth/basic/user \" \"",
+    "purge /targets [{\"database\":\"shard\",\"expires\":\"until\",\"table\":\"t\"},{\"database\":\"shard\",\"expires\":\"until\",\"table\":\"t\"}]",
     "purge /targets [{\"expires\":\"until\",\"table\":\"t\"},{\"expires\":\"until\",\"table\":\"u\"},{\"expires\":\"until\",\"table\":\"t\"}]",
 ];
 
