@@ -39,9 +39,9 @@ use application::{Application, Done, SESSIONS, SHARE};
 use support::{argument, machine, quantile, text_argument};
 
 /// Between two windows, for what the last one left to settle.
-const PAUSE: Duration = Duration::from_millis(500);
+const PAUSE: Duration = Duration::from_millis(1500);
 /// The most that a window may want to delete in a second, about: so many old rows there are.
-const ROWS_A_SECOND: u64 = 750_000;
+const ROWS_A_SECOND: u64 = 1_250_000;
 
 const SETUP: &str = "
     CREATE TABLE account (id bigint PRIMARY KEY, seen_at timestamptz NOT NULL DEFAULT now(), visits bigint NOT NULL DEFAULT 0);
