@@ -7,7 +7,7 @@ CREATE FUNCTION sexton.job_named(p_job text) RETURNS sexton.job
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   j sexton.job;
-  last sexton.run;
+  last record;
 BEGIN
   SELECT * INTO j FROM sexton.job WHERE name = p_job;
   IF NOT FOUND THEN

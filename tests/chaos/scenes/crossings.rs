@@ -2,7 +2,8 @@
 //!
 //! What is easy to get wrong: such a moment must be held open, or it would be met once in a thousand times. A claim reads
 //! the job's row before it looks at the runs, so a lock on their table holds it there; an end of a run is held open by its
-//! own transaction.
+//! own transaction. A verb that is to cross must get to its own row without that table: a PL/pgSQL variable of its row type
+//! is enough to lock it.
 
 use std::time::Duration;
 
