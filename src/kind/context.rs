@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::{SignedDuration, Timestamp};
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use tokio::time::Instant;
 use tokio_postgres::{
@@ -24,6 +24,7 @@ use crate::{
     error::{Error, ErrorKind},
     kind::{
         elsewhere::{Databases, Keeper},
+        options::Options,
         watch::Watch,
     },
     protocol::{
@@ -37,27 +38,6 @@ use crate::{
         watch::Watcher,
     },
 };
-
-/// Options that hold for one occurrence alone: those of `sexton.run_now(job, options)`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Options {
-    /// Only report, even if armed.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub dry_run: Option<bool>,
-    /// Stop after about that many rows.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub limit_rows: Option<u64>,
-    /// Stop after that long: `10m`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub time_limit: Option<String>,
-    /// Keep to a part of the keys, in the kind's own words.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub range: Option<String>,
-    /// Pass over guards, in the kind's own words; for authors alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub force: Option<bool>,
-}
 
 /// After how many batches, of all its sessions, a test wants to lose the run.
 pub(crate) type BatchesLeft = Option<Arc<AtomicU64>>;

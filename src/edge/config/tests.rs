@@ -50,7 +50,7 @@ impl Kind for Sweep {
     }
 }
 
-fn read(texts: &[(&str, &str)]) -> Result<Config, Problems> {
+pub(super) fn read(texts: &[(&str, &str)]) -> Result<Config, Problems> {
     let mut registry = Registry::new();
     registry.add(Sweep);
     let texts: Vec<(PathBuf, String)> =
@@ -376,35 +376,4 @@ fn the_reference_begins_with_a_file_that_can_be_read() {
         (config.app(), config.jobs()[0].columns()["time_zone"].as_str()),
         ("shop", Some("Europe/Paris"))
     );
-}
-
-#[test]
-fn what_is_wrong_with_notices_is_shown_at_the_very_value() {
-    let text = |notices: &str| {
-        format!("[jobs.a]\nnotices = {notices}\n[jobs.a.sweep]\ntable = \"t\"\nretention = \"1 day\"\n")
-    };
-    let config = read(&[(
-        "sexton.toml",
-        &text(r#"[{ to = "mail:ops@example.org" }, { to = "webhook:cdn", on = "succeeded" }]"#),
-    )])
-    .expect("it is good");
-    let read_as = &config.jobs()[0].columns()["notices"];
-    assert_eq!(read_as[1], serde_json::json!({"on": ["succeeded"], "to": "webhook:cdn"}));
-    assert!(
-        read_as[0]["on"]
-            .as_array()
-            .is_some_and(|on| on.contains(&"failed".into()) && !on.contains(&"started".into()))
-    );
-    for (notices, said) in [
-        (r#"[{ to = "mail:a@b.example", on = ["faild"] }]"#, "did you mean `failed`?"),
-        (r#"[{ to = "ops@example.org" }]"#, "takes \"mail:ADDRESS\""),
-        (r#"[{ on = ["failed"] }]"#, "to is missing"),
-        (r#"[{ to = "webhook:cdn", no = ["failed"] }]"#, "unknown key `no`"),
-        (r#"[{ to = "webhook:cdn", on = [] }]"#, "names no event"),
-        (r#"["failed"]"#, "not a string"),
-        (r#""mail:a@b.example""#, "takes an array of tables"),
-    ] {
-        let problems = read(&[("sexton.toml", &text(notices))]).expect_err("it is wrong").to_string();
-        assert!(problems.contains("job a: notices") && problems.contains(said), "{notices}: {problems}");
-    }
 }
