@@ -155,6 +155,7 @@ statements! {
     RESET_SESSION = "reset_session";
     RESET_TARGET = "reset_target";
     RESOURCES = "resources";
+    REST = "rest";
     RESTORE_FOREIGN_KEYS = "restore_foreign_keys";
     RESTORE_KNOWS = "restore_knows";
     RESTORE_RECEIPTS = "restore_receipts";

@@ -34,6 +34,7 @@ use crate::{
         resource::{Taken, Wanted},
         run::{Mode, Stop},
         schedule::Schedule,
+        slices::Slices,
         transaction::FencedTransaction,
         watch::Watcher,
     },
@@ -266,25 +267,24 @@ impl RunContext {
         self.held.batch(effect, params, cursor).await
     }
 
-    /// One batch as a transaction: `effect` is a statement *without* `RETURNING`, and the server's own count of its rows
-    /// is the batch's. Quicker by a quarter than [`RunContext::batch`] for a DELETE of many rows, since RETURNING reads
-    /// each of them a second time; but while it is under way, a frozen client holds its row locks until the server ends
-    /// it (5 s).
+    /// One batch as a transaction of one or more [`Slices`], each a statement *without* `RETURNING`: the server's own
+    /// count of its rows is the batch's. Quicker by a quarter than [`RunContext::batch`] for a DELETE of many rows, since
+    /// RETURNING reads each of them a second time; but while it is under way, a frozen client holds its row locks until
+    /// the server ends it (5 s).
     ///
     /// # Errors
     /// As [`RunContext::batch`].
     ///
     /// # Cancel safety
     /// As [`RunContext::batch`].
-    pub async fn batch_in_two(
+    pub async fn batch_in_slices(
         &mut self,
-        effect: &str,
-        params: &[&(dyn ToSql + Sync)],
+        slices: &Slices<'_>,
         cursor: &impl Serialize,
     ) -> Result<Batch, Stop> {
         self.stop_before_batch()?;
         let cursor = to_json(cursor)?;
-        self.held.batch_in_two(effect, params, cursor).await
+        self.held.batch_in_slices(slices, cursor).await
     }
 
     /// A batch of several statements. Prefer [`RunContext::batch`]: while a transaction is open, a frozen client holds

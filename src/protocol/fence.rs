@@ -16,7 +16,13 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio_postgres::types::ToSql;
 
-use super::{held::Held, run::Stop, session::Transaction, transaction::FencedTransaction};
+use super::{
+    held::Held,
+    run::Stop,
+    session::Transaction,
+    slices::{Counted, Prepared, Slices},
+    transaction::FencedTransaction,
+};
 use crate::{failpoint::failpoint, statements};
 
 /// Whether the commit of a batch waits until the disk has it. The end of a run always does, and with it all that was
@@ -43,6 +49,8 @@ pub enum Batch {
         took: Duration,
         /// Of that, the fence and the commit, which no smaller batch makes shorter; 0 where they are not told apart.
         commit: Duration,
+        /// Of that, the rests between its slices.
+        rested: Duration,
     },
     /// Nothing of it happened; the same batch may be tried again.
     Undone(Undone),
@@ -59,15 +67,6 @@ pub enum Undone {
     Conflict,
 }
 
-/// How a batch's rows are counted.
-#[derive(Clone, Copy)]
-enum Counted {
-    /// The server says how many the statement affected.
-    ByServer,
-    /// The statement gives one row with the number.
-    AsRow,
-}
-
 impl Held {
     /// One autocommit statement: the effect as a CTE, the fence over its count. Elsewhere the fence is in two databases,
     /// so that it is a transaction all the same.
@@ -79,7 +78,8 @@ impl Held {
     ) -> Result<Batch, Stop> {
         if self.elsewhere.is_some() {
             let counted = format!("WITH effect AS ({effect}) SELECT pg_catalog.count(*) FROM effect");
-            let answer = self.in_transaction(&counted, Counted::AsRow, params, cursor).await;
+            let slices = Slices { effect: &counted, params: &[params], rest: Duration::ZERO };
+            let answer = self.in_transaction(&slices, Counted::AsRow, cursor).await;
             return self.told(answer);
         }
         self.session.settle_abandoned().await?;
@@ -102,7 +102,7 @@ impl Held {
                 self.session.state = Transaction::None;
                 self.advance(cursor);
                 let rows = row.get::<_, i64>(0).unsigned_abs();
-                Ok(Batch::Committed { rows, took, commit: Duration::ZERO })
+                Ok(Batch::Committed { rows, took, commit: Duration::ZERO, rested: Duration::ZERO })
             }
             Err(error) => self.undone(error).map(Batch::Undone),
         }
@@ -121,22 +121,20 @@ impl Held {
         Ok(None)
     }
 
-    /// The effect, then the fence with the number of rows that the server counted: a transaction in two flights.
-    pub(crate) async fn batch_in_two(
+    /// The slices, then the fence with the number of rows that the server counted: a transaction in two flights.
+    pub(crate) async fn batch_in_slices(
         &mut self,
-        effect: &str,
-        params: &[&(dyn ToSql + Sync)],
+        slices: &Slices<'_>,
         cursor: Value,
     ) -> Result<Batch, Stop> {
-        let answer = self.in_transaction(effect, Counted::ByServer, params, cursor).await;
+        let answer = self.in_transaction(slices, Counted::ByServer, cursor).await;
         self.told(answer)
     }
 
     async fn in_transaction(
         &mut self,
-        effect: &str,
+        slices: &Slices<'_>,
         counted: Counted,
-        params: &[&(dyn ToSql + Sync)],
         cursor: Value,
     ) -> Result<Batch, Stop> {
         // What is recorded here must not be lost there.
@@ -145,26 +143,18 @@ impl Held {
         session.settle_abandoned().await?;
         failpoint!("batch.before");
         session.state = Transaction::InDoubt;
-        let statement = match session.prepare(effect, &[]).await {
-            Ok(statement) => statement,
+        let prepared = match Prepared::on(session, slices).await {
+            Ok(prepared) => prepared,
             Err(error) => return self.undone(error).map(Batch::Undone),
         };
         let started = Instant::now();
         let begin = begin_batch(session.half_done(), commits);
         let client = session.client();
-        let affected = async {
-            match counted {
-                Counted::ByServer => client.execute(&statement, params).await,
-                Counted::AsRow => {
-                    let row = client.query_one(&statement, params).await?;
-                    Ok(row.get::<_, i64>(0).unsigned_abs())
-                }
-            }
-        };
+        let affected = prepared.in_one_flight(client, slices, counted);
         let (begun, affected) = futures_util::join!(client.batch_execute(&begin), affected);
         begun?;
-        let rows = match affected {
-            Ok(rows) => rows,
+        let (rows, rested) = match affected {
+            Ok(affected) => affected,
             Err(error) => {
                 client.batch_execute("ROLLBACK").await?;
                 return self.undone(error).map(Batch::Undone);
@@ -174,7 +164,7 @@ impl Held {
         match self.fence_and_commit(rows, cursor).await? {
             Ok(()) => {
                 let took = started.elapsed();
-                Ok(Batch::Committed { rows, took, commit: took - done })
+                Ok(Batch::Committed { rows, took, commit: took - done, rested })
             }
             Err(error) => self.undone(error).map(Batch::Undone),
         }

@@ -62,6 +62,7 @@ pub mod control;
 pub mod session;
 pub mod claim;
 pub(crate) mod held;
+pub mod slices;
 pub mod fence;
 pub(crate) mod elsewhere;
 pub mod transaction;

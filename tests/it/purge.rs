@@ -90,6 +90,62 @@ async fn its_batches_wait_neither_for_the_disk_nor_long_for_their_client() {
     }
 }
 
+/// 60,000 rows that go and 10 that stay, with a note of each statement that deletes some.
+const MANY: &str = "CREATE TABLE events (id bigint PRIMARY KEY, at timestamptz NOT NULL);
+    INSERT INTO events SELECT i, now() - interval '40 days' + i * interval '1 second' FROM generate_series(1, 60000) i;
+    INSERT INTO events SELECT i, now() FROM generate_series(60001, 60010) i;
+    CREATE INDEX ON events (at);
+    CREATE TABLE statements (transaction xid8, gone bigint);
+    CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
+      INSERT INTO public.statements SELECT pg_current_xact_id(), count(*) FROM gone; RETURN NULL; END $$;
+    CREATE TRIGGER note AFTER DELETE ON events REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION note();";
+
+#[tokio::test]
+async fn a_gentle_batch_is_one_transaction_of_several_slices() {
+    for walk in ["heap", "index"] {
+        let world = World::new(MANY).await;
+        world
+            .job(json!({"table": "events", "by": "at", "retention": "20 days", "walk": walk, "max_fraction": 1}))
+            .await;
+        let ran = world.succeed().await;
+        assert_eq!(ran.rows, 60_000, "{walk}: {:?}", ran.report);
+        assert_eq!(world.number("SELECT count(*) FROM events").await, 10);
+        assert_eq!(world.number("SELECT sum(gone)::bigint FROM statements").await, 60_000);
+        let cut =
+            "SELECT count(*) FROM (SELECT FROM statements GROUP BY transaction HAVING count(*) > 1) several";
+        assert!(world.number(cut).await > 0, "{walk}: {:?}", ran.report);
+        let (batches, slices) = (detail(&ran, "/batches").as_i64(), detail(&ran, "/slices").as_i64());
+        let transactions = "SELECT count(DISTINCT transaction) FROM statements";
+        assert_eq!(batches, Some(world.number(transactions).await), "{walk}");
+        assert_eq!(slices, Some(world.number("SELECT count(*) FROM statements").await), "{walk}");
+    }
+}
+
+#[tokio::test]
+async fn a_slice_that_fails_takes_its_batch_back_whole() {
+    for walk in ["heap", "index"] {
+        let world = World::new(&format!(
+            "{MANY}
+             CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE 'this one stays'; END $$;
+             CREATE TRIGGER refuse BEFORE DELETE ON events FOR EACH ROW WHEN (OLD.id = 55000) EXECUTE FUNCTION refuse();"
+        ))
+        .await;
+        world
+            .job(json!({"table": "events", "by": "at", "retention": "20 days", "walk": walk, "max_fraction": 1}))
+            .await;
+        let ran = world.run().await;
+        assert_eq!(ran.state, "failed", "{walk}: {ran:?}");
+        let gone = 60_010 - world.number("SELECT count(*) FROM events").await;
+        assert!(gone > 0, "{walk}: batches before it have committed");
+        assert_eq!(ran.rows, gone, "{walk}: what is recorded is what is gone");
+        assert_eq!(
+            world.number("SELECT coalesce(sum(gone), 0)::bigint FROM statements").await,
+            gone,
+            "{walk}"
+        );
+    }
+}
+
 #[tokio::test]
 async fn unarmed_it_reports_and_deletes_nothing() {
     let world = World::new(EVENTS).await;

@@ -106,6 +106,34 @@ impl Range {
             Range::Blocks(_, to) => Place::Block(*to),
         }
     }
+
+    /// Cuts it into at most so many ranges of equal width, which meet and leave nothing out. One whose end is infinite
+    /// stays whole.
+    pub fn cut(&self, most: u32) -> Vec<Range> {
+        let cut = |part: u32| match *self {
+            Range::Ages(from, to) => from.towards(to, part, most).map(Place::Age),
+            Range::Blocks(from, to) => {
+                let width = u64::from(to.0.saturating_sub(from.0)) * u64::from(part) / u64::from(most);
+                u32::try_from(width).ok().map(|width| Place::Block(Block(from.0 + width)))
+            }
+        };
+        let (mut ranges, mut rest) = (Vec::new(), *self);
+        for bound in (1..most).filter_map(cut) {
+            let (front, back) = match (rest, bound) {
+                (Range::Ages(from, to), Place::Age(at)) if from < at && at < to => {
+                    (Range::Ages(from, at), Range::Ages(at, to))
+                }
+                (Range::Blocks(from, to), Place::Block(at)) if from < at && at < to => {
+                    (Range::Blocks(from, at), Range::Blocks(at, to))
+                }
+                _ => continue,
+            };
+            ranges.push(front);
+            rest = back;
+        }
+        ranges.push(rest);
+        ranges
+    }
 }
 
 impl Cursor {
@@ -143,6 +171,38 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_range_is_cut_into_ranges_that_meet() {
+        let number = |from, to| Range::Ages(Moment::Number(from), Moment::Number(to));
+        let blocks = |from, to| Range::Blocks(Block(from), Block(to));
+        let uuid = |n: u128| Moment::Uuid(uuid::Uuid::from_u128(n));
+        assert_eq!(number(-3, 7).cut(2), [number(-3, 2), number(2, 7)]);
+        assert_eq!(blocks(5, 8).cut(8), [blocks(5, 6), blocks(6, 7), blocks(7, 8)], "none is empty");
+        let extremes = [
+            number(i64::MIN / 2 + 1, i64::MAX / 2),
+            blocks(0, u32::MAX),
+            Range::Ages(uuid(0), uuid(u128::MAX)),
+            Range::Ages(Moment::Micros(0), Moment::Micros(i64::MAX - 1)),
+        ];
+        for range in extremes {
+            let parts = range.cut(16);
+            assert_eq!(parts.len(), 16, "{range:?}");
+            assert_eq!(parts.last().map(Range::end), Some(range.end()));
+            for pair in parts.windows(2) {
+                let begins = match pair[1] {
+                    Range::Ages(from, _) => Place::Age(from),
+                    Range::Blocks(from, _) => Place::Block(from),
+                };
+                assert_eq!(pair[0].end(), begins, "{range:?}");
+            }
+        }
+        for whole in
+            [Range::Ages(Moment::BEGINNING, Moment::Micros(5)), number(i64::MIN, i64::MAX), blocks(3, 4)]
+        {
+            assert_eq!(whole.cut(16), [whole]);
+        }
+    }
 
     #[test]
     fn many_ranges_grow_together() {

@@ -39,6 +39,17 @@ impl Moment {
         }
     }
 
+    /// The value that lies so many `parts` of `all` on the way from here to `to`; `None` if either is infinite.
+    pub fn towards(self, to: Moment, parts: u32, all: u32) -> Option<Moment> {
+        if let (Moment::Uuid(from), Moment::Uuid(to)) = (self, to) {
+            let width = to.as_u128().checked_sub(from.as_u128())?;
+            let part = width / u128::from(all.max(1)) * u128::from(parts);
+            return Some(Moment::Uuid(Uuid::from_u128(from.as_u128() + part)));
+        }
+        let part = i128::from(self.distance(to)?) * i128::from(parts) / i128::from(all.max(1));
+        self.plus(i64::try_from(part).ok()?)
+    }
+
     /// So much later; `None` beyond the finite values, and for a UUID.
     pub fn plus(self, distance: i64) -> Option<Moment> {
         match self {

@@ -4,11 +4,13 @@
 //! a factor, and never goes below a floor just to chase a time that a slow disk denies it: on the prototype, three of
 //! four naive controllers ended at 50 rows a batch and a tenth of the throughput, for nothing. What is easy to get
 //! wrong: part of each batch's time is the commit's own, which no smaller batch makes shorter (by counting it in, this
-//! one too ended at a tenth where each commit waited a tenth of a second); slowing down is done by resting.
+//! one too ended at a tenth where each commit waited a tenth of a second); slowing down is done by resting, within a
+//! batch too (`protocol::slices`).
 
 use std::time::Duration;
 
 use super::params::Pacing;
+use crate::kind::Slices;
 
 /// What the sizes of a walk are counted in, and their bounds.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -33,14 +35,23 @@ pub struct Pace {
     /// Seconds for one unit, smoothed.
     cost: Option<f64>,
     limit: Duration,
+    /// Rows in one unit, about.
+    rows: f64,
+    /// How long a commit takes, smoothed.
+    commit: Duration,
 }
 
 /// The share of the time that the gentle pace works: what an application beside it feels goes by this more than by the
 /// size of batches (`benches/gentle` tells what another share would come to).
 const GENTLE_SHARE: f64 = 0.5;
-/// How long its batches are to take: what waits behind one waits for its processor and for its WAL. Half of that costs a
-/// quarter of the speed, twice that gives none and doubles the application's p99 (`benches/gentle`).
-const GENTLE_AIM: Duration = Duration::from_millis(10);
+/// How long its batches are to work, in slices: short, since rows stay locked for about twice that.
+const GENTLE_AIM: Duration = Duration::from_millis(5);
+/// The same where commits take longer: as long as they do, or most of the time would be theirs. But no longer than this.
+const GENTLE_AIM_MOST: Duration = Duration::from_millis(50);
+/// How long a slice of a batch works, about.
+const SLICE: Duration = Duration::from_millis(1);
+/// How long the server rests between two: it keeps time in milliseconds.
+const SLICE_REST: Duration = Duration::from_millis(1);
 /// Not fewer rows than this to chase a time.
 const LEAST_ROWS: f64 = 1000.0;
 /// Not more rows than this, however quick they are.
@@ -49,8 +60,9 @@ const MOST_ROWS: f64 = 500_000.0;
 const LIMIT: Duration = Duration::from_millis(450);
 /// How long it may take before it is made smaller than the floor.
 const LIMIT_AT_FLOOR: Duration = Duration::from_millis(3600);
-/// How many times its aim a batch may take that turns out to hold more than was expected.
+/// How many times its aim a batch may take that turns out to hold more than was expected, and at least how long.
 const GUESS_AIMS: u32 = 10;
+const GUESS_LEAST: Duration = Duration::from_millis(100);
 /// How long a batch may take if it cannot be made smaller.
 const LIMIT_MOST: Duration = Duration::from_secs(300);
 
@@ -77,6 +89,8 @@ impl Pace {
             most: units(most),
             cost: None,
             limit: LIMIT,
+            rows: unit.rows,
+            commit: Duration::ZERO,
         }
     }
 
@@ -98,11 +112,16 @@ impl Pace {
     /// The same, for a batch whose end is a guess: no more than a few times its aim, unless that is out of reach anyway.
     pub fn limit_of_guess(&self) -> Duration {
         let (aim, expected) = (self.aim(), self.cost.unwrap_or(0.0) * self.size);
-        if expected < 2.0 * aim.as_secs_f64() { self.limit.min(aim * GUESS_AIMS) } else { self.limit }
+        if expected < 2.0 * aim.as_secs_f64() {
+            self.limit.min(GUESS_LEAST.max(aim * GUESS_AIMS))
+        } else {
+            self.limit
+        }
     }
 
-    /// A batch of `units` took that long, its commit apart: sets the next size.
-    pub fn learn(&mut self, units: u64, time: Duration) {
+    /// A batch of `units` took that long, and its commit besides: sets the next size.
+    pub fn learn(&mut self, units: u64, time: Duration, commit: Duration) {
+        self.commit = (self.commit * 3 + commit) / 4;
         if self.fixed || units == 0 {
             return;
         }
@@ -127,6 +146,20 @@ impl Pace {
         }
     }
 
+    /// Into how many slices to cut a batch of so many units, and how long to rest between two: so that what waits for the
+    /// processor waits for one slice, and no more than half of the time in which the rows are locked is rest. What is
+    /// left of the rest comes after the batch.
+    pub fn slices(&self, units: u64) -> (u32, Duration) {
+        let whole = (1, Duration::ZERO);
+        let Some(cost) = self.cost.filter(|_| units > 0) else { return whole };
+        let Ok(work) = Duration::try_from_secs_f64(cost * units as f64) else { return whole };
+        let rows = units as f64 * self.rows;
+        let rest = self.rest_after(rows as u64, work).as_secs_f64();
+        let most = (work.as_secs_f64() / SLICE.as_secs_f64()).min(rest / SLICE_REST.as_secs_f64());
+        let most = (most as u32).min(Slices::MOST as u32);
+        if most < 2 { whole } else { (most, SLICE_REST) }
+    }
+
     /// A batch took longer than the limit, and was taken back. The next one is half as large, but not below the floor
     /// before it had some seconds; one that cannot be smaller gets twice the time, until that is the most.
     #[must_use]
@@ -148,7 +181,7 @@ impl Pace {
     fn aim(&self) -> Duration {
         match self.pacing {
             Pacing::Full => Duration::from_millis(250),
-            _ => GENTLE_AIM,
+            _ => self.commit.clamp(GENTLE_AIM, GENTLE_AIM_MOST),
         }
     }
 }
@@ -178,14 +211,14 @@ mod tests {
         for round in 0..60_u32 {
             let noise = 1.0 + 0.2 * f64::from(round % 3) - 0.2;
             last = Duration::from_secs_f64(noise * (fixed + each * unit.rows * pace.size() as f64));
-            pace.learn(pace.size(), last);
+            pace.learn(pace.size(), last, Duration::ZERO);
         }
         (pace.size(), last)
     }
 
     #[test]
     fn it_settles_at_its_aim() {
-        for (pacing, aim) in [(Pacing::Full, 0.25), (Pacing::Gentle, 0.01)] {
+        for (pacing, aim) in [(Pacing::Full, 0.25), (Pacing::Gentle, 0.005)] {
             let (_, time) = settle(pacing, Unit::ROW, 0.001, 4e-6);
             assert!((0.7 * aim..1.3 * aim).contains(&time.as_secs_f64()), "{pacing:?} settled at {time:?}");
         }
@@ -219,7 +252,7 @@ mod tests {
     fn what_turns_out_larger_than_guessed_is_broken_off_unless_all_are_slow() {
         let mut pace = Pace::new(Pacing::Gentle, Unit::ROW, None);
         assert_eq!(pace.limit_of_guess(), Duration::from_millis(100));
-        pace.learn(1000, Duration::from_millis(80));
+        pace.learn(1000, Duration::from_millis(80), Duration::ZERO);
         assert_eq!(pace.limit_of_guess(), pace.limit(), "a slow disk is no wrong guess");
     }
 
@@ -236,6 +269,39 @@ mod tests {
     }
 
     #[test]
+    fn where_a_commit_takes_long_the_batch_does_too() {
+        for (commit, work) in [(1, 5), (20, 20), (400, 50)] {
+            let mut pace = Pace::new(Pacing::Gentle, Unit::ROW, None);
+            for _ in 0..60 {
+                let time = Duration::from_secs_f64(2e-6 * pace.size() as f64);
+                pace.learn(pace.size(), time, Duration::from_millis(commit));
+            }
+            let rows = work * 500;
+            assert!((rows * 9 / 10..rows * 11 / 10).contains(&pace.size()), "{commit} ms: {}", pace.size());
+        }
+    }
+
+    #[test]
+    fn a_batch_is_cut_so_that_its_rests_are_within_it_but_no_more_than_its_work() {
+        let of = |pacing, rows_per_ms: f64| {
+            let mut pace = Pace::new(pacing, Unit::ROW, None);
+            assert_eq!(pace.slices(1000).0, 1, "nothing is known yet");
+            for _ in 0..60 {
+                let time = Duration::from_secs_f64(pace.size() as f64 / rows_per_ms / 1000.0);
+                pace.learn(pace.size(), time, Duration::ZERO);
+            }
+            (pace.slices(pace.size()), pace.slices(0).0)
+        };
+        let one = (1, Duration::ZERO);
+        let each = Duration::from_millis(1);
+        assert!(matches!(of(Pacing::Gentle, 2000.0), ((4..=5, rest), 1) if rest == each));
+        assert!(matches!(of(Pacing::DutyCycle(0.1), 2000.0), ((4..=5, rest), 1) if rest == each));
+        assert_eq!(of(Pacing::DutyCycle(0.9), 2000.0).0, one, "the rest is less than the server can keep");
+        assert_eq!(of(Pacing::Full, 2000.0).0, one);
+        assert_eq!(of(Pacing::Gentle, 0.1).0.0, Slices::MOST as u32);
+    }
+
+    #[test]
     fn gentle_rests_as_long_as_it_worked() {
         let time = Duration::from_millis(30);
         assert_eq!(Pace::new(Pacing::Gentle, Unit::ROW, None).rest_after(1000, time), time);
@@ -249,7 +315,7 @@ mod tests {
         assert_eq!(share.rest_after(1000, time), time * 3);
         let mut rate = Pace::new(Pacing::RowsPerSecond(200), Unit::ROW, None);
         assert_eq!(rate.size(), 200);
-        rate.learn(200, time);
+        rate.learn(200, time, Duration::ZERO);
         assert_eq!(rate.rest_after(200, time), Duration::from_millis(970));
         assert_eq!(rate.rest_after(2, time), Duration::ZERO, "a batch that found little needs no rest");
         assert_eq!(rate.size(), 200, "a second's worth is the most");

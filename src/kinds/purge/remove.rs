@@ -139,7 +139,7 @@ impl<'a> Removal<'a> {
         for (sum, rows) in self.deleted.iter_mut().zip(&counts.nodes) {
             *sum += rows;
         }
-        Batch::Committed { rows: counts.rows, took, commit: took - done }
+        Batch::Committed { rows: counts.rows, took, commit: took - done, rested: Duration::ZERO }
     }
 
     pub(super) async fn remove(

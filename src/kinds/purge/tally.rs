@@ -17,7 +17,7 @@ pub struct Tally {
     pub extremes: Option<(u64, u64)>,
     /// Time spent on batches and on finding them.
     pub busy: Duration,
-    /// Time spent resting.
+    /// Time spent resting, between batches and within them.
     pub rested: Duration,
     /// Rows left since they were locked.
     pub skipped_locked: u64,
@@ -25,19 +25,22 @@ pub struct Tally {
     pub crowded: u64,
     /// Batches whose end was guessed instead of looked up.
     pub guessed: u64,
+    /// Statements by which the rows went.
+    pub slices: u64,
     /// The longest batch.
     pub longest: Duration,
 }
 
 impl Tally {
-    /// One more batch.
-    pub fn count(&mut self, rows: u64, took: Duration) {
+    /// One more batch, and how much of its time the server rested.
+    pub fn count(&mut self, rows: u64, took: Duration, rested: Duration) {
         self.deleted += rows;
         self.batches += 1;
         self.last = rows;
         let (min, max) = self.extremes.unwrap_or((rows, rows));
         self.extremes = Some((min.min(rows), max.max(rows)));
-        self.busy += took;
+        self.busy += took.saturating_sub(rested);
+        self.rested += rested;
         self.longest = self.longest.max(took);
     }
 
@@ -55,6 +58,7 @@ impl Tally {
         self.skipped_locked += other.skipped_locked;
         self.crowded += other.crowded;
         self.guessed += other.guessed;
+        self.slices += other.slices;
         self.longest = self.longest.max(other.longest);
     }
 }

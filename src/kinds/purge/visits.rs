@@ -5,7 +5,12 @@
 
 use std::time::Duration;
 
-use super::{cursor::Range, guard::number, statement::Form, walk::Walk};
+use super::{
+    cursor::Range,
+    guard::number,
+    statement::Form,
+    walk::{Step, Walk},
+};
 use crate::kind::{Batch, RunContext, Stop, Stopped};
 
 /// Visits of a range before the rows that are still locked are left.
@@ -42,8 +47,10 @@ impl Walk<'_> {
             }
             let form = Form::Unlocked(self.rows_left());
             let cursor = self.cursor.clone();
-            if let Batch::Committed { rows, took, .. } = self.send(context, &range, &form, &cursor).await? {
-                self.committed(context, rows, took).await?;
+            if let Batch::Committed { rows, took, rested, .. } =
+                self.send(context, &Step::of(range, form), &cursor).await?
+            {
+                self.committed(context, rows, took, rested).await?;
             }
             let sql = scope.count_in(cutoff.as_ref(), &range);
             left = number(&context.query(&sql.text, &sql.values).await?);

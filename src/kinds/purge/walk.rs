@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind},
-    kind::{Batch, RunContext, Stop, Stopped, Undone},
+    kind::{Batch, RunContext, Slices, Stop, Stopped, Undone},
 };
 
 /// Batches that fail in a row before the run does.
@@ -46,6 +46,13 @@ pub struct Step {
     pub units: u64,
     /// Whether its end was guessed, so that its size is only expected.
     pub guessed: bool,
+}
+
+impl Step {
+    /// A range of which nothing is known.
+    pub fn of(range: Range, form: Form) -> Step {
+        Step { range, form, units: 0, guessed: false }
+    }
 }
 
 /// What to do next.
@@ -210,16 +217,16 @@ impl<'a> Walk<'a> {
         }
         let mut form = step.form;
         loop {
-            match self.send(context, &step.range, &form, &after).await? {
-                Batch::Committed { rows, took, commit } => {
+            match self.send(context, &Step { form, ..step }, &after).await? {
+                Batch::Committed { rows, took, commit, rested } => {
                     self.cursor = after;
                     if limit_of(form).is_some_and(|limit| rows < limit) {
                         // The range is through. The next batch stores that; till then it would merely be looked at again.
                         self.cursor.at = step.range.end();
                     }
                     let units = if step.guessed { self.learn(&step, rows) } else { step.units };
-                    self.pace.learn(units, took - commit);
-                    return self.committed(context, rows, took).await;
+                    self.pace.learn(units, took.saturating_sub(commit + rested), commit);
+                    return self.committed(context, rows, took, rested).await;
                 }
                 Batch::Undone(Undone::LockTimeout) if self.may_lock && !matches!(form, Form::Unlocked(_)) => {
                     form = Form::Unlocked(limit_of(form).map(|rows| i64::try_from(rows).unwrap_or(i64::MAX)));
@@ -249,11 +256,11 @@ impl<'a> Walk<'a> {
     pub(super) async fn send(
         &mut self,
         context: &mut RunContext,
-        range: &Range,
-        form: &Form,
+        step: &Step,
         after: &Cursor,
     ) -> Result<Batch, Stop> {
         let (scope, cutoff) = (self.scope, self.cursor.cutoff);
+        let Step { range, form, units, .. } = step;
         #[cfg(feature = "http")]
         if let Some(before) = &mut self.before {
             let here = &self.cursor;
@@ -262,8 +269,17 @@ impl<'a> Walk<'a> {
         if let Some(removal) = &mut self.removal {
             return removal.batch(context, scope, (cutoff.as_ref(), range, form), after).await;
         }
-        let sql = scope.delete(cutoff.as_ref(), range, form);
-        context.batch_in_two(&sql.text, &sql.values, after).await
+        let (number, rest) = match form {
+            Form::Whole => self.pace.slices(*units),
+            Form::Some(_) | Form::Unlocked(_) => (1, Duration::ZERO),
+        };
+        let ranges = range.cut(number);
+        self.tally.slices += ranges.len() as u64;
+        let deletes: Vec<Sql<'_>> =
+            ranges.iter().map(|range| scope.delete(cutoff.as_ref(), range, form)).collect();
+        let params: Vec<&[_]> = deletes.iter().map(|delete| delete.values.as_slice()).collect();
+        let Some(Sql { text: effect, .. }) = deletes.first() else { return Err(failed("an empty batch")) };
+        context.batch_in_slices(&Slices { effect, params: &params, rest }, after).await
     }
 
     pub(super) async fn committed(
@@ -271,15 +287,16 @@ impl<'a> Walk<'a> {
         context: &mut RunContext,
         rows: u64,
         took: Duration,
+        rested: Duration,
     ) -> Result<(), Stop> {
         self.failures = 0;
-        self.tally.count(rows, took);
+        self.tally.count(rows, took, rested);
         if let Some(together) = &self.together {
             together.count(rows);
         }
         // Rows that go with their partition are no load by their number.
         let load = if matches!(self.cursor.at, Place::Partition(_)) { 0 } else { rows };
-        let rest = self.pace.rest_after(load, took);
+        let rest = self.pace.rest_after(load, took.saturating_sub(rested)).saturating_sub(rested);
         self.tell(context).await?;
         self.rest_between(context, rest).await
     }

@@ -176,7 +176,7 @@ async fn drop_detached(
             }));
             whole.estimated |= !told.counted;
             walk.cursor = after;
-            walk.committed(context, told.rows, started.elapsed()).await?;
+            walk.committed(context, told.rows, started.elapsed(), Duration::ZERO).await?;
             return Ok(Next::Again);
         }
         walk.rest(context, Duration::from_millis(500 << tries.min(5))).await?;

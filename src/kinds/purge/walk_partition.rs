@@ -194,7 +194,7 @@ async fn remove(
                 whole.gone.push(partition.to_json(counted));
                 whole.estimated |= counted.is_none();
                 walk.cursor = after;
-                walk.committed(context, rows, started.elapsed()).await?;
+                walk.committed(context, rows, started.elapsed(), Duration::ZERO).await?;
                 return Ok(Next::Again);
             }
             Tried::Changed => {

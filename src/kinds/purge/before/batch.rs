@@ -152,7 +152,12 @@ impl<'a> Before<'a> {
                 Err(undone) => return Ok(Batch::Undone(undone)),
             }
             if through || full {
-                return Ok(Batch::Committed { rows: deleted, took, commit: Duration::ZERO });
+                return Ok(Batch::Committed {
+                    rows: deleted,
+                    took,
+                    commit: Duration::ZERO,
+                    rested: Duration::ZERO,
+                });
             }
             last = furthest;
         }
