@@ -8,7 +8,8 @@
 //! It is no test: nothing fails if a machine is slow. Autovacuum is off; everything else is as PostgreSQL has it, fsync
 //! included.
 //!
-//! `cargo bench --bench purge -- --rows 1000000 --rounds 3`; `--only gentle` measures what has that in its name.
+//! `cargo bench --bench purge -- --rows 1000000 --rounds 3`; `--only gentle` measures what has that in its name, and
+//! `--setting wal_compression=lz4` on a server with that.
 
 #[path = "support/mod.rs"]
 mod support;
@@ -19,7 +20,7 @@ mod table;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use sexton::{Result, edge::cluster::Cluster};
+use sexton::{Result, edge::cluster::Cluster, protocol::connect::Connector};
 use tokio_postgres::Client;
 use tokio_util::sync::CancellationToken;
 
@@ -85,8 +86,18 @@ impl Layout {
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
     Single,
-    Purge { walk: &'static str, pacing: &'static str, workers: u16 },
-    Loop { name: &'static str, key: &'static str, locking: &'static str },
+    /// Two DELETEs at once, each of one half: what two sessions can come to on this machine, whoever steers them.
+    Halves,
+    Purge {
+        walk: &'static str,
+        pacing: &'static str,
+        workers: u16,
+    },
+    Loop {
+        name: &'static str,
+        key: &'static str,
+        locking: &'static str,
+    },
 }
 
 /// Of these a part of the run's time is its own, whatever the size: looking at the table, guards, report.
@@ -96,8 +107,9 @@ const WAYS_OF_PARTITIONS: [Way; 3] = [
     Way::Purge { walk: "index", pacing: "full", workers: 1 },
 ];
 
-const WAYS: [Way; 8] = [
+const WAYS: [Way; 9] = [
     Way::Single,
+    Way::Halves,
     Way::Purge { walk: "index", pacing: "full", workers: 1 },
     Way::Purge { walk: "heap", pacing: "full", workers: 1 },
     Way::Purge { walk: "index", pacing: "full", workers: 2 },
@@ -111,6 +123,7 @@ impl Way {
     fn name(self) -> String {
         match self {
             Way::Single => "one single DELETE".to_owned(),
+            Way::Halves => "two DELETEs at once, half each".to_owned(),
             Way::Purge { walk, pacing, workers: 1 } => format!("purge, `{pacing}`, walk `{walk}`"),
             Way::Purge { walk, pacing, workers } => {
                 format!("purge, `{pacing}`, walk `{walk}`, {workers} workers")
@@ -132,13 +145,16 @@ struct Cost {
 async fn main() -> Result<()> {
     let rows = argument("--rows").unwrap_or(1_000_000);
     let rounds = argument("--rounds").unwrap_or(3);
-    let cluster = Cluster::builder()
+    let mut builder = Cluster::builder()
         .setting("autovacuum", "off")
         .setting("max_wal_size", "16GB")
         .setting("checkpoint_timeout", "1h")
-        .setting("shared_buffers", "512MB")
-        .start()
-        .await?;
+        .setting("shared_buffers", "512MB");
+    if let Some((name, value)) = text_argument("--setting").as_deref().and_then(|pair| pair.split_once('=')) {
+        builder = builder.setting(name, value);
+        println!("{name} = {value}");
+    }
+    let cluster = builder.start().await?;
     println!("{}", machine(&cluster));
     println!(
         "`cargo bench --bench purge -- --rows {rows} --rounds {rounds}`: half of the rows go; medians\n"
@@ -177,6 +193,7 @@ async fn measure(cluster: &Cluster, way: Way, rows: u64) -> Result<Cost> {
 
     let seconds = match way {
         Way::Single => single(&client, &cutoff).await?,
+        Way::Halves => halves(&client, &connector, &cutoff).await?,
         Way::Loop { key, locking, .. } => by_hand(&client, &cutoff, key, locking).await?,
         Way::Purge { walk, pacing, workers } => {
             let params = json!({"walk": walk, "pacing": pacing, "workers": workers});
@@ -197,6 +214,19 @@ async fn measure(cluster: &Cluster, way: Way, rows: u64) -> Result<Cost> {
 async fn single(client: &Client, cutoff: &str) -> Result<f64> {
     let began = Instant::now();
     client.batch_execute(&format!("DELETE FROM audit_log WHERE created_at < '{cutoff}'")).await?;
+    Ok(began.elapsed().as_secs_f64())
+}
+
+async fn halves(client: &Client, connector: &Connector, cutoff: &str) -> Result<f64> {
+    let other = connector.open("bench", &[]).await?.client;
+    let middle =
+        "SELECT (min(created_at) + ($1::text::timestamptz - min(created_at)) / 2)::text FROM audit_log";
+    let middle: String = client.query_one(middle, &[&cutoff]).await?.get(0);
+    let younger = format!("DELETE FROM audit_log WHERE created_at >= '{middle}' AND created_at < '{cutoff}'");
+    let began = Instant::now();
+    let (one, two) = tokio::join!(single(client, &middle), other.batch_execute(&younger));
+    one?;
+    two?;
     Ok(began.elapsed().as_secs_f64())
 }
 

@@ -131,7 +131,7 @@ pub const TABLE: &[Param] = &[
         name: "pacing",
         takes: "\"gentle\", \"full\", { rows_per_second = N } or { duty_cycle = SHARE }",
         default: "\"gentle\"",
-        help: "Batches of about 10 ms with a rest as long as each took (or by rate or share), or of 250 ms without rests.",
+        help: "Batches of about 5 ms, in slices of 1 ms, with as much rest between (or by rate or share), or of 250 ms without rests.",
     },
     Param {
         name: "window",

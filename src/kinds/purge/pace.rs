@@ -41,8 +41,7 @@ pub struct Pace {
     commit: Duration,
 }
 
-/// The share of the time that the gentle pace works: what an application beside it feels goes by this more than by the
-/// size of batches (`benches/gentle` tells what another share would come to).
+/// The share of the time that the gentle pace works (`benches/gentle` tells what another share would come to).
 const GENTLE_SHARE: f64 = 0.5;
 /// How long its batches are to work, in slices: short, since rows stay locked for about twice that.
 const GENTLE_AIM: Duration = Duration::from_millis(5);

@@ -137,14 +137,14 @@ pub enum OnReferenced {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pacing {
-    /// Batches of about 10 ms, and a rest as long as each took.
+    /// Batches of about 5 ms in slices of 1 ms, and as much rest between.
     #[default]
     Gentle,
     /// Batches of about 250 ms, without rests.
     Full,
-    /// Batches of about 10 ms, and rests that keep to so many rows a second.
+    /// The same, and rests that keep to so many rows a second.
     RowsPerSecond(u64),
-    /// Batches of about 10 ms, and rests so that this share of the time is spent on batches.
+    /// The same, and rests so that this share of the time is spent on batches.
     DutyCycle(f64),
 }
 
