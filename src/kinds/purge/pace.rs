@@ -51,6 +51,8 @@ const GENTLE_AIM_MOST: Duration = Duration::from_millis(50);
 const SLICE: Duration = Duration::from_millis(1);
 /// How long the server rests between two: it keeps time in milliseconds.
 const SLICE_REST: Duration = Duration::from_millis(1);
+/// A slice has at least so many rows: each is planned anew where its plan may not be kept, which takes longer than these.
+const SLICE_ROWS: f64 = 250.0;
 /// Not fewer rows than this to chase a time.
 const LEAST_ROWS: f64 = 1000.0;
 /// Not more rows than this, however quick they are.
@@ -154,7 +156,9 @@ impl Pace {
         let Ok(work) = Duration::try_from_secs_f64(cost * units as f64) else { return whole };
         let rows = units as f64 * self.rows;
         let rest = self.rest_after(rows as u64, work).as_secs_f64();
-        let most = (work.as_secs_f64() / SLICE.as_secs_f64()).min(rest / SLICE_REST.as_secs_f64());
+        let most = (work.as_secs_f64() / SLICE.as_secs_f64())
+            .min(rest / SLICE_REST.as_secs_f64())
+            .min(rows / SLICE_ROWS);
         let most = (most as u32).min(Slices::MOST as u32);
         if most < 2 { whole } else { (most, SLICE_REST) }
     }
@@ -297,7 +301,8 @@ mod tests {
         assert!(matches!(of(Pacing::DutyCycle(0.1), 2000.0), ((4..=5, rest), 1) if rest == each));
         assert_eq!(of(Pacing::DutyCycle(0.9), 2000.0).0, one, "the rest is less than the server can keep");
         assert_eq!(of(Pacing::Full, 2000.0).0, one);
-        assert_eq!(of(Pacing::Gentle, 0.1).0.0, Slices::MOST as u32);
+        assert_eq!(of(Pacing::Gentle, 0.1).0.0, 4, "1,000 rows, however slow");
+        assert_eq!(of(Pacing::Gentle, 1e9).0, one, "too quick to be cut");
     }
 
     #[test]
