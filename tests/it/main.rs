@@ -152,6 +152,9 @@ mod purge_workers;
 // Work in other databases: the token goes with it.
 mod databases;
 
+// What of it a run records that an earlier one could not.
+mod databases_caught_up;
+
 // The same with replicas as processes, which end or freeze.
 #[cfg(feature = "failpoints")]
 mod databases_process;
