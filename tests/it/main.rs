@@ -122,6 +122,9 @@ mod purge_archive;
 // Purges that keep rows in a storage, and bring them back.
 mod purge_stored;
 
+// What they leave in it of batches that were taken back, and what they must not take.
+mod purge_stored_undone;
+
 // What storage nodes check of the calls of a purge.
 mod storage_node;
 
