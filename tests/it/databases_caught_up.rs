@@ -84,6 +84,40 @@ async fn unasked_a_superseded_holder_takes_the_news_from_the_next() {
     assert_eq!(holder, (true, false), "the control: it goes on with a cursor from before the batch");
 }
 
+/// A takeover while what a holder records is about to commit: the cursor that the next one goes on with.
+async fn takeover_while_it_is_recorded(db: &Db) -> Option<Value> {
+    let (first, zombie) = one_behind(db).await;
+    zombie.client.batch_execute("SELECT pg_advisory_unlock_all(); BEGIN").await.unwrap();
+    catch_up(&zombie, &first).await.unwrap();
+    let mut takeover = Box::pin(Hand::claim(db, "job"));
+    let waits = "SELECT count(*) > 0 FROM pg_stat_activity WHERE datname = current_database()
+                   AND wait_event IN ('transactionid', 'tuple') AND query LIKE '%sexton.claim%'";
+    let early = tokio::select! {
+        holder = &mut takeover => Some(holder),
+        () = db.until("the takeover waits for the row", waits, &[]) => None,
+    };
+    zombie.client.batch_execute("COMMIT").await.unwrap();
+    let holder = match early {
+        Some(holder) => holder,
+        None => takeover.await,
+    };
+    assert_eq!(catch_up(&holder, &first).await.unwrap(), (true, false), "it is recorded");
+    recorded(db, &holder).await.1
+}
+
+#[tokio::test]
+async fn a_takeover_waits_for_what_is_recorded_and_goes_on_from_there() {
+    assert_eq!(takeover_while_it_is_recorded(&Db::new().await).await, Some(done(2)));
+}
+
+#[tokio::test]
+async fn without_the_lock_a_takeover_slips_in_before_what_is_recorded() {
+    let db = Db::new().await;
+    db.patch("sexton.held_run", "p_job FOR SHARE", "p_job").await;
+    let cursor = takeover_while_it_is_recorded(&db).await;
+    assert_eq!(cursor, Some(done(1)), "the control: it does the batch again");
+}
+
 /// With the cursor of an occurrence that is over, the present one would pass over all that it has to do.
 #[tokio::test]
 async fn a_batch_of_another_occurrence_is_recorded_and_moves_no_cursor() {
