@@ -275,7 +275,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
     WHEN r.held_at IS NOT NULL THEN 'held'
   END $$;
 COMMENT ON FUNCTION sexton.stop_reason(sexton.job, sexton.run, bigint, timestamptz) IS
-  'The one place that says when a run must stop; NULL: it holds its job. Used by the fence and the ping.';
+  'The one place that says when a run must stop; NULL: it holds its job. Used by the fence, held_run and the ping.';
 
 -- The next occurrence of an idle job, after one was settled: run once more if asked, else the grid.
 -- A NULL p_scheduled_at with p_planned false leaves the planning to a replica.
@@ -563,21 +563,13 @@ COMMENT ON FUNCTION sexton.claim(bigint, bigint, bigint, uuid, uuid, text, text,
 CREATE FUNCTION sexton.split(p_job bigint, p_version bigint, p_run uuid, p_cursors jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
-  j sexton.job;
   r sexton.run;
-  stop text;
 BEGIN
-  PERFORM set_config('lock_timeout', '2s', true);
-  SELECT * INTO j FROM sexton.job WHERE id = p_job FOR SHARE;   -- as the fence does, and for its reasons
-  SELECT * INTO r FROM sexton.run WHERE id = p_run;
-  stop := sexton.stop_reason(j, r, p_version, (SELECT halted_at FROM sexton.meta));
-  IF stop IS NOT NULL THEN
-    RAISE EXCEPTION 'fenced: run % no longer holds job % at version %', p_run, coalesce(j.name, p_job::text), p_version
-      USING ERRCODE = 'SX001', DETAIL = stop;
-  ELSIF jsonb_array_length(p_cursors) NOT BETWEEN 1 AND 1000 THEN
-    RAISE EXCEPTION 'job %: a run has 1 to 1000 parts, and not %', j.name, jsonb_array_length(p_cursors) USING ERRCODE = 'SX002';
+  r := sexton.held_run(p_job, p_version, p_run);
+  IF jsonb_array_length(p_cursors) NOT BETWEEN 1 AND 1000 THEN
+    RAISE EXCEPTION 'job %: a run has 1 to 1000 parts, and not %', r.job_name, jsonb_array_length(p_cursors) USING ERRCODE = 'SX002';
   ELSIF EXISTS (SELECT 1 FROM sexton.run_part WHERE run_id = p_run AND part > 0) THEN
-    RAISE EXCEPTION 'job %: run % is split already', j.name, p_run USING ERRCODE = 'SX002';
+    RAISE EXCEPTION 'job %: run % is split already', r.job_name, p_run USING ERRCODE = 'SX002';
   END IF;
   -- It need not wait for the disk: a crash that undoes it undoes all that was committed after it.
   PERFORM set_config('synchronous_commit', 'off', true);
@@ -651,16 +643,12 @@ END $$;
 COMMENT ON FUNCTION sexton.fence(bigint, bigint, uuid, int, bigint, bigint, jsonb) IS
   'The last statement of every batch: commits its progress with its effect, or raises and takes the effect back. p_seq is the number of batches that committed before in this part.';
 
--- The other database is the truth about what committed there: it may know of one batch more than we do, whose holder died
--- between the two commits.
-CREATE FUNCTION sexton.catch_up(
-  p_job bigint, p_version bigint, p_run uuid, p_of uuid, p_seq bigint, p_rows bigint, p_cursor jsonb,
-  OUT same boolean, OUT news boolean)
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+-- The fence's question, for what is no batch. The fence itself does not call this: it is to be read in one place.
+CREATE FUNCTION sexton.held_run(p_job bigint, p_version bigint, p_run uuid) RETURNS sexton.run
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   j sexton.job;
   r sexton.run;
-  past sexton.run;
   stop text;
 BEGIN
   PERFORM set_config('lock_timeout', '2s', true);
@@ -671,6 +659,22 @@ BEGIN
     RAISE EXCEPTION 'fenced: run % no longer holds job % at version %', p_run, coalesce(j.name, p_job::text), p_version
       USING ERRCODE = 'SX001', DETAIL = stop;
   END IF;
+  RETURN r;
+END $$;
+COMMENT ON FUNCTION sexton.held_run(bigint, bigint, uuid) IS
+  'Share-locks the job''s row and gives the run, if that still holds the job; raises as the fence does if not. Internal.';
+
+-- The other database is the truth about what committed there: it may know of one batch more than we do, whose holder died
+-- between the two commits.
+CREATE FUNCTION sexton.catch_up(
+  p_job bigint, p_version bigint, p_run uuid, p_of uuid, p_seq bigint, p_rows bigint, p_cursor jsonb,
+  OUT same boolean, OUT news boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  r sexton.run;
+  past sexton.run;
+BEGIN
+  r := sexton.held_run(p_job, p_version, p_run);
   SELECT * INTO past FROM sexton.run k WHERE k.id = p_of AND k.job_id = p_job;
   same := coalesce((past.occurrence, past.revision, past.mode, past.options, past.inputs)
                    = (r.occurrence, r.revision, r.mode, r.options, r.inputs), false);

@@ -92,16 +92,41 @@ impl Prepared {
             };
             let (rested, effect) = futures_util::join!(rest, effect);
             let (rows, done) = effect?;
-            Ok::<_, tokio_postgres::Error>((rows, rested?, done))
+            Ok::<_, tokio_postgres::Error>(Answer { rows, rested: rested?, done })
         };
         let slices = slices.params.iter().enumerate().map(|(number, params)| slice(number, params));
-        let (mut rows, mut rested, mut before) = (0, Duration::ZERO, None);
-        for answer in join_all(slices).await {
-            let (affected, rest_over, done) = answer?;
-            rows += affected;
-            rested += before.map_or(Duration::ZERO, |before| rest_over.saturating_duration_since(before));
-            before = Some(done);
-        }
-        Ok((rows, rested))
+        let answers: Result<Vec<Answer>, _> = join_all(slices).await.into_iter().collect();
+        Ok(in_all(&answers?))
+    }
+}
+
+/// What the server answered to a slice.
+struct Answer {
+    rows: u64,
+    /// When the rest before it was over.
+    rested: Instant,
+    /// When it was done itself.
+    done: Instant,
+}
+
+/// How many rows the slices affected, and how long the server rested between them.
+fn in_all(answers: &[Answer]) -> (u64, Duration) {
+    let rests = answers.windows(2).map(|pair| pair[1].rested.saturating_duration_since(pair[0].done));
+    (answers.iter().map(|answer| answer.rows).sum(), rests.sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rests that are taken for work would make batches smaller and the rests after them longer.
+    #[test]
+    fn rows_of_all_slices_count_and_only_what_lies_between_them_is_rest() {
+        let begun = Instant::now();
+        let at = |ms| begun + Duration::from_millis(ms);
+        let answer = |rows, rested, done| Answer { rows, rested: at(rested), done: at(done) };
+        assert_eq!(in_all(&[answer(7, 3, 10)]), (7, Duration::ZERO), "before the first there is none");
+        let answers = [answer(7, 3, 10), answer(0, 12, 20), answer(5, 25, 40)];
+        assert_eq!(in_all(&answers), (12, Duration::from_millis(2 + 5)));
     }
 }

@@ -77,7 +77,7 @@ async fn once_a_later_token_is_there_no_batch_of_an_earlier_one_commits() {
 #[tokio::test]
 async fn without_the_check_an_earlier_token_does_the_step_again() {
     let there = World::new().await.there;
-    patch(&there, "sexton_fence.check", "IS DISTINCT FROM (p_epoch", "IS NULL AND NULL = (p_epoch").await;
+    there.patch("sexton_fence.check", "IS DISTINCT FROM (p_epoch", "IS NULL AND NULL = (p_epoch").await;
     let (early, late) = (Hand::new(&there, 5).await, Hand::new(&there, 6).await);
     early.install().await.unwrap();
     late.install().await.unwrap();
@@ -100,13 +100,6 @@ async fn jobs_that_were_not_there_for_long_are_forgotten_and_no_others() {
     hand.install().await.unwrap();
     let left = "SELECT string_agg(job_id::text, ' ' ORDER BY job_id) FROM sexton_fence.job";
     assert_eq!(there.get::<String>(left, &[]).await, "7 102 200");
-}
-
-/// A function as it is, with other text in place of a part of it.
-async fn patch(db: &Db, function: &str, old: &str, new: &str) {
-    let text: String = db.get("SELECT pg_get_functiondef($1::text::regproc)", &[&function]).await;
-    assert!(text.contains(old), "{function} has {old}");
-    db.execute(&text.replace(old, new)).await;
 }
 
 #[tokio::test]
@@ -151,7 +144,7 @@ async fn what_committed_there_and_was_not_recorded_here_is_recorded_and_not_repe
 #[tokio::test]
 async fn by_what_is_recorded_here_alone_the_step_is_done_again() {
     let world = World::new().await;
-    patch(&world.there, "sexton_fence.install", "RETURN f;", "f.cursor := '{\"done\": 1}'; RETURN f;").await;
+    world.there.patch("sexton_fence.install", "RETURN f;", "f.cursor := '{\"done\": 1}'; RETURN f;").await;
     one_batch_behind(&world).await;
     world.run().await;
     assert_eq!(world.there.steps("job").await, "1 2 2 3 4", "the control sees the violation");
@@ -243,7 +236,7 @@ async fn a_pause_waits_for_a_batch_that_is_committing_there() {
 #[tokio::test]
 async fn without_the_lock_at_home_a_batch_commits_behind_a_pause_there() {
     let world = World::new().await;
-    patch(&world.home, "sexton.fence", "FOR SHARE", "").await;
+    world.home.patch("sexton.fence", "p_job FOR SHARE", "p_job").await;
     let seen = pause_while_a_batch_is_committing_there(&world).await;
     assert_eq!(seen, ("1".to_owned(), "1 2".to_owned(), false), "the control sees the violation");
 }

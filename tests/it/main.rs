@@ -122,6 +122,9 @@ mod purge_archive;
 // Purges that keep rows in a storage, and bring them back.
 mod purge_stored;
 
+// What they leave in it of batches that were taken back, and what they must not take.
+mod purge_stored_undone;
+
 // What storage nodes check of the calls of a purge.
 mod storage_node;
 
@@ -151,6 +154,9 @@ mod purge_workers;
 
 // Work in other databases: the token goes with it.
 mod databases;
+
+// What of it a run records that an earlier one could not.
+mod databases_caught_up;
 
 // The same with replicas as processes, which end or freeze.
 #[cfg(feature = "failpoints")]

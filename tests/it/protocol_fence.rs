@@ -64,20 +64,11 @@ async fn a_superseded_holders_batch_never_commits() {
     }
 }
 
-/// The fence as it is, with other text in place of a part of it.
-async fn patch_fence(db: &Db, old: &str, new: &str) {
-    let text: String = db
-        .get("SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname = 'fence' AND pronamespace = 'sexton'::regnamespace", &[])
-        .await;
-    assert!(text.contains(old), "the fence has {old}");
-    db.execute(&text.replace(old, new)).await;
-}
-
 #[tokio::test]
 async fn with_the_fence_off_a_superseded_holders_batch_commits() {
     for batch in BATCHES {
         let db = Db::new().await;
-        patch_fence(&db, "stop IS NOT NULL", "false").await;
+        db.patch("sexton.fence", "stop IS NOT NULL", "false").await;
         let (zombie, _holder) = superseded(&db).await;
         send(&zombie, batch, 1).await.unwrap();
         assert_eq!(db.steps("job").await, "1 2", "the control sees the violation");
@@ -134,7 +125,7 @@ async fn a_takeover_waits_for_a_batch_that_is_committing_and_goes_on_behind_it()
 async fn with_a_weaker_lock_in_the_fence_a_takeover_slips_in_between() {
     for (lock, name) in [("", "no lock"), ("FOR KEY SHARE", "FOR KEY SHARE")] {
         let db = Db::new().await;
-        patch_fence(&db, "FOR SHARE", lock).await;
+        db.patch("sexton.fence", "p_job FOR SHARE", &format!("p_job {lock}")).await;
         let (committed, before) = takeover_between_fence_and_commit(&db).await;
         assert!(before && committed.is_ok(), "{name}: the zombie commits behind its successor's claim");
         let versions = "SELECT string_agg(version::text, ' ' ORDER BY id) FROM public.ledger";

@@ -454,14 +454,6 @@ async fn no_claim_succeeds_before_the_last_worker_of_the_old_run_is_gone() {
     assert_eq!(Worker::join(&db, &hand, 2).await.err().unwrap(), "superseded");
 }
 
-/// One function of the protocol, with other text in place of a part of it.
-async fn patch(db: &Db, function: &str, old: &str, new: &str) {
-    let sql = "SELECT pg_get_functiondef(oid) FROM pg_proc WHERE proname = $1 AND pronamespace = 'sexton'::regnamespace";
-    let source: String = db.get(sql, &[&function]).await;
-    assert_eq!(source.matches(old).count(), 1, "{function} has {old}");
-    db.execute(&source.replace(old, new)).await;
-}
-
 /// A takeover while a worker of the old run is in the middle of a batch; what became of that batch.
 async fn takeover_beside_a_worker(db: &Db) -> Result<(), Error> {
     let hand = split(db).await;
@@ -482,15 +474,15 @@ async fn takeover_beside_a_worker(db: &Db) -> Result<(), Error> {
 
 #[tokio::test]
 async fn without_the_second_key_two_holders_overlap_and_only_the_fence_keeps_the_zombie_out() {
-    let no_key = ("claim", "NOT pg_try_advisory_xact_lock(m.lock_class, j.worker_lock_id)", "false");
+    let no_key = ("sexton.claim", "NOT pg_try_advisory_xact_lock(m.lock_class, j.worker_lock_id)", "false");
     let db = Db::new().await;
-    patch(&db, no_key.0, no_key.1, no_key.2).await;
+    db.patch(no_key.0, no_key.1, no_key.2).await;
     assert_eq!(detail(takeover_beside_a_worker(&db).await), "superseded");
     assert_eq!(db.steps("job").await, "101");
 
     let db = Db::new().await;
-    patch(&db, no_key.0, no_key.1, no_key.2).await;
-    patch(&db, "fence", "IF stop IS NOT NULL THEN", "IF false THEN").await;
+    db.patch(no_key.0, no_key.1, no_key.2).await;
+    db.patch("sexton.fence", "IF stop IS NOT NULL THEN", "IF false THEN").await;
     takeover_beside_a_worker(&db).await.expect("the control: the zombie's worker commits");
     assert_eq!(db.steps("job").await.len(), "101 101".len(), "the same step twice");
 }
@@ -499,7 +491,7 @@ async fn without_the_second_key_two_holders_overlap_and_only_the_fence_keeps_the
 #[tokio::test]
 async fn a_worker_that_joins_without_asking_overlaps_with_the_next_holder() {
     let db = Db::new().await;
-    patch(&db, "join_run", "stop := sexton.ping(p_job, p_version, p_run);", "").await;
+    db.patch("sexton.join_run", "stop := sexton.ping(p_job, p_version, p_run);", "").await;
     let zombie = split(&db).await;
     zombie.client.batch_execute("SELECT pg_advisory_unlock_all()").await.unwrap();
     let _holder = try_claim(&db).await.2.unwrap();

@@ -95,9 +95,10 @@ const MANY: &str = "CREATE TABLE events (id bigint PRIMARY KEY, at timestamptz N
     INSERT INTO events SELECT i, now() - interval '40 days' + i * interval '1 second' FROM generate_series(1, 60000) i;
     INSERT INTO events SELECT i, now() FROM generate_series(60001, 60010) i;
     CREATE INDEX ON events (at);
-    CREATE TABLE statements (transaction xid8, gone bigint);
+    CREATE TABLE statements (transaction xid8, gone bigint, began timestamptz, ended timestamptz);
     CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS $$ BEGIN
-      INSERT INTO public.statements SELECT pg_current_xact_id(), count(*) FROM gone; RETURN NULL; END $$;
+      INSERT INTO public.statements SELECT pg_current_xact_id(), count(*), statement_timestamp(), clock_timestamp() FROM gone;
+      RETURN NULL; END $$;
     CREATE TRIGGER note AFTER DELETE ON events REFERENCING OLD TABLE AS gone FOR EACH STATEMENT EXECUTE FUNCTION note();";
 
 #[tokio::test]
@@ -114,6 +115,10 @@ async fn a_gentle_batch_is_one_transaction_of_several_slices() {
         let cut =
             "SELECT count(*) FROM (SELECT FROM statements GROUP BY transaction HAVING count(*) > 1) several";
         assert!(world.number(cut).await > 0, "{walk}: {:?}", ran.report);
+        // By the server's own clock: it never sleeps for less than it is told.
+        let restless = "SELECT count(*) FROM (SELECT began - lag(ended) OVER (PARTITION BY transaction ORDER BY ended) FROM statements) r (rest)
+                         WHERE rest < interval '1 ms'";
+        assert_eq!(world.number(restless).await, 0, "{walk}: the server rests between slices");
         let (batches, slices) = (detail(&ran, "/batches").as_i64(), detail(&ran, "/slices").as_i64());
         let transactions = "SELECT count(DISTINCT transaction) FROM statements";
         assert_eq!(batches, Some(world.number(transactions).await), "{walk}");

@@ -18,7 +18,7 @@ use crate::{
 const LOG: &str = "CREATE TABLE log (id int PRIMARY KEY, at timestamptz NOT NULL, \"What?\" text, twice int GENERATED ALWAYS AS (id * 2) STORED);
     INSERT INTO log SELECT i, now() - i * interval '1 hour', nullif('w' || i % 3, 'w0') FROM generate_series(1, 40) i; CREATE INDEX ON log (at);";
 
-fn params() -> Value {
+pub fn params() -> Value {
     json!({"table": "log", "by": "at", "retention": "10 hours 30 minutes", "max_fraction": 1, "batch": 7, "walk": "index",
            "archive": {"storage": "shelf"}})
 }
@@ -32,7 +32,7 @@ async fn job(world: &World, params: Value) {
 }
 
 /// A database with the log, and its purge.
-async fn log(params: Value) -> World {
+pub async fn log(params: Value) -> World {
     let world = World::new(LOG).await;
     job(&world, params).await;
     world
@@ -51,7 +51,7 @@ async fn brought_back(world: &World, args: &[&str]) -> Vec<(String, u64)> {
 }
 
 /// Brings all back into the log, twice: it is then as it was.
-async fn log_is_whole(world: &World, was: &str, gone: u64) {
+pub async fn log_is_whole(world: &World, was: &str, gone: u64) {
     assert_eq!(brought_back(world, &[]).await, [("public.log".to_owned(), gone)]);
     assert_eq!(world.rows("log").await, was);
     assert_eq!(brought_back(world, &[]).await, [("public.log".to_owned(), 0)], "nothing comes back twice");

@@ -10,8 +10,8 @@ use uuid::Uuid;
 
 use super::Spot;
 use crate::{
-    error::{Error, ErrorKind, Result},
-    outside::backup::{Encryption, Sealed, SetManifest},
+    error::Result,
+    outside::backup::{Encryption, Sealed, SetManifest, versioned},
 };
 
 /// The version that this program writes, and the newest that it reads.
@@ -71,6 +71,8 @@ impl Sealed for Receipt {
     }
 }
 
+pub(super) const NOUN: &str = "receipt of an archive";
+
 impl Receipt {
     /// Where the batch lies.
     pub fn spot(&self) -> Spot {
@@ -92,18 +94,6 @@ impl Receipt {
     /// # Errors
     /// If it is of a newer version, or none of ours.
     pub fn parse(value: Value) -> Result<Self> {
-        match value.get("sexton_archive").and_then(Value::as_u64) {
-            Some(version) if version <= u64::from(VERSION) => {
-                serde_json::from_value(value).map_err(|cause| {
-                    Error::new(ErrorKind::Outside, "the receipt is not readable").caused_by(cause)
-                })
-            }
-            Some(version) => {
-                let message =
-                    format!("the receipt is of version {version}, and this program reads {VERSION}");
-                Err(Error::new(ErrorKind::Outside, message).with_remedy("use a newer sexton"))
-            }
-            None => Err(Error::new(ErrorKind::Outside, "it is no receipt of an archive")),
-        }
+        versioned(value, "sexton_archive", VERSION, NOUN)
     }
 }

@@ -9,11 +9,11 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::{Receipt, Spot, spot::plain};
+use super::{Receipt, Spot, receipt::NOUN, spot::plain};
 use crate::{
     error::{Error, ErrorKind, Result},
     outside::{
-        backup::{judged, occurrence_key, root, sealed},
+        backup::{judged, occurrence_key, root, sealed, unreadable},
         storage::OpenStorage,
     },
 };
@@ -90,8 +90,7 @@ async fn read(storage: &OpenStorage, key: &str) -> Result<Result<Receipt>> {
     let Some(text) = storage.read_small(key, RECEIPT_BYTES_MAX).await? else {
         return Ok(Err(Error::new(ErrorKind::NotFound, "it is gone")));
     };
-    let value = serde_json::from_slice(&text)
-        .map_err(|cause| Error::new(ErrorKind::Outside, "the receipt is not readable").caused_by(cause));
+    let value = serde_json::from_slice(&text).map_err(|cause| unreadable(NOUN, cause));
     let receipt = value.and_then(Receipt::parse).and_then(|receipt| match receipt.spot().receipt() == key {
         true => Ok(receipt),
         false => Err(Error::new(ErrorKind::Outside, "the receipt is of another batch")),

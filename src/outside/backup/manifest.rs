@@ -4,7 +4,7 @@
 //! meaning is a new [`VERSION`], and readers keep reading the old ones.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use uuid::Uuid;
 
@@ -172,25 +172,16 @@ impl Sealed for Manifest {
     }
 }
 
+const NOUN: &str = "manifest of a backup";
+
 impl Manifest {
     /// Reads one. Older versions stay readable.
     ///
     /// # Errors
     /// If it is of a newer version, or none of ours.
     pub fn parse(text: &[u8]) -> Result<Self> {
-        let broken = |cause: serde_json::Error| {
-            Error::new(ErrorKind::Outside, "the manifest is not readable").caused_by(cause)
-        };
-        let value: Value = serde_json::from_slice(text).map_err(broken)?;
-        match value.get("sexton_backup").and_then(Value::as_u64) {
-            Some(version) if version <= u64::from(VERSION) => serde_json::from_value(value).map_err(broken),
-            Some(version) => {
-                let message =
-                    format!("the manifest is of version {version}, and this program reads {VERSION}");
-                Err(Error::new(ErrorKind::Outside, message).with_remedy("use a newer sexton"))
-            }
-            None => Err(Error::new(ErrorKind::Outside, "it is no manifest of a backup")),
-        }
+        let value = serde_json::from_slice(text).map_err(|cause| unreadable(NOUN, cause))?;
+        versioned(value, "sexton_backup", VERSION, NOUN)
     }
 
     /// Rows of all sets.
@@ -202,6 +193,29 @@ impl Manifest {
     pub fn bytes(&self) -> u64 {
         self.sets.iter().map(|set| set.bytes).sum()
     }
+}
+
+/// Reads what says by a field of which version it is, up to the `newest`. A newer one is refused before it is read: it may
+/// mean something else by the fields that are known.
+///
+/// # Errors
+/// If it is newer, or is none, or lacks something.
+pub fn versioned<T: DeserializeOwned>(value: Value, field: &str, newest: u32, noun: &str) -> Result<T> {
+    match value.get(field).and_then(Value::as_u64) {
+        Some(version) if version <= u64::from(newest) => {
+            serde_json::from_value(value).map_err(|cause| unreadable(noun, cause))
+        }
+        Some(version) => {
+            let message = format!("the {noun} is of version {version}, and this program reads {newest}");
+            Err(Error::new(ErrorKind::Outside, message).with_remedy("use a newer sexton"))
+        }
+        None => Err(Error::new(ErrorKind::Outside, format!("it is no {noun}"))),
+    }
+}
+
+/// Such a thing is damaged.
+pub fn unreadable(noun: &str, cause: serde_json::Error) -> Error {
+    Error::new(ErrorKind::Outside, format!("the {noun} is not readable")).caused_by(cause)
 }
 
 #[cfg(test)]

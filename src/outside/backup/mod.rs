@@ -16,7 +16,9 @@ mod verify;
 pub use keep::{Keep, kept};
 pub use layout::{Folder, folder, is_name, is_prefix, occurrence_key, parse_token, root};
 pub use lines::{Lines, quoted_json};
-pub use manifest::{Column, Encoding, Encryption, Format, Manifest, SetManifest, VERSION, fingerprint};
+pub use manifest::{
+    Column, Encoding, Encryption, Format, Manifest, SetManifest, VERSION, fingerprint, unreadable, versioned,
+};
 pub use rows::Columns;
 pub use seal::{Seal, Sealed, judged, not_encrypted, sealed, unknown_key};
 pub use shelf::{Backup, Debris, Shelf, begin, publish};

@@ -97,11 +97,14 @@ pub async fn run_now_at_finish(world: &World) -> Result<()> {
     let wish = accepted_run_now("scene");
     operator.batch_execute(wish.trim_end_matches("; COMMIT")).await?;
     let pid = backend(&hand.client).await?;
-    let finish = tokio::spawn(async move { hand.finish("succeeded", hand.seq).await });
+    let finish = tokio::spawn(async move { (hand.finish("succeeded", hand.seq).await, hand) });
     let waits = "SELECT EXISTS (SELECT FROM pg_stat_activity WHERE pid = $1 AND wait_event_type = 'Lock')";
     world.until("the end waits", Duration::from_secs(10), waits, &[&pid]).await?;
     operator.batch_execute("COMMIT").await?;
-    finish.await??;
+    let (ended, hand) = finish.await?;
+    ended?;
+    // Its session's lock is gone only when the server has noticed.
+    hand.die(world).await?;
     match Hand::claim(world, "scene").await {
         Ok(mut again) => again.complete(3).await,
         Err(_) => Ok(()),

@@ -101,6 +101,13 @@ impl Db {
         self.get(sql, &[&name]).await
     }
 
+    /// Puts other text in place of a part of a function, which must have it once: the control of a claim of safety.
+    pub async fn patch(&self, function: &str, old: &str, new: &str) {
+        let source: String = self.get("SELECT pg_get_functiondef($1::text::regproc)", &[&function]).await;
+        assert_eq!(source.matches(old).count(), 1, "{function} has {old}");
+        self.execute(&source.replace(old, new)).await;
+    }
+
     /// Opens a gate of the kind `steps`.
     pub async fn open_gate(&self, name: &str) {
         self.client.execute("INSERT INTO public.gate VALUES ($1)", &[&name]).await.unwrap();
