@@ -124,6 +124,7 @@ statements! {
     PURGE_PLAN_CACHED = "purge_plan_cached";
     PURGE_PLANNER = "purge_planner";
     PURGE_PLANNER_FAMILY = "purge_planner_family";
+    PURGE_PLANNER_PLAIN = "purge_planner_plain";
     PURGE_PLANNER_RESET = "purge_planner_reset";
     PURGE_PLANS_KEPT = "purge_plans_kept";
     PURGE_PRESSURE = "purge_pressure";
