@@ -207,7 +207,11 @@ pub async fn unit(context: &mut RunContext, facts: &Facts, at: Place, rows: u64)
     }
 }
 
-async fn blocks(context: &mut RunContext, facts: &Facts) -> Result<i64, Stop> {
+/// How long the heap is; a partitioned table has none, and the sizes of all partitions would be read for it.
+pub async fn blocks(context: &mut RunContext, facts: &Facts) -> Result<i64, Stop> {
+    if facts.partitioned() {
+        return Ok(0);
+    }
     let rows = context.query(statements::PURGE_SIZE, &[&facts.oid]).await?;
     Ok(rows.first().map(|row| row.get(2)).unwrap_or_default())
 }

@@ -228,6 +228,8 @@ async fn attempt(
     let (parent, schema) = (&scope.table, &whole.params.archive_schema);
     let mut transaction = context.begin().await?;
     let done = async {
+        // Before the locks, which readers wait for.
+        transaction.query(statements::PURGE_PLAN_ONCE, &[]).await?;
         for sql in partition.locks(parent) {
             transaction.execute(&sql, &[]).await?;
         }
