@@ -122,8 +122,10 @@ statements! {
     PURGE_NAMES = "purge_names";
     PURGE_PARTITIONS = "purge_partitions";
     PURGE_PLAN_CACHED = "purge_plan_cached";
+    PURGE_PLAN_ONCE = "purge_plan_once";
     PURGE_PLANNER = "purge_planner";
     PURGE_PLANNER_FAMILY = "purge_planner_family";
+    PURGE_PLANNER_PLAIN = "purge_planner_plain";
     PURGE_PLANNER_RESET = "purge_planner_reset";
     PURGE_PLANS_KEPT = "purge_plans_kept";
     PURGE_PRESSURE = "purge_pressure";

@@ -219,3 +219,45 @@ async fn a_drop_that_the_fence_refuses_is_taken_back() {
     let ran = run(&world).await;
     assert_eq!((ran.state.as_str(), ran.rows), ("succeeded", 400), "{:?}", ran.error);
 }
+
+#[tokio::test]
+async fn nobody_elses_tables_are_waited_for() {
+    // The size of a table waits for whoever keeps it; of those that do not go, none is asked for.
+    let world = World::new(&format!("{TABLE} CREATE TABLE elsewhere ();")).await;
+    world.job(params(json!({"walk": "partition", "straddling": "leave"}))).await;
+    let other = world.0.session().await;
+    other.batch_execute("BEGIN; LOCK TABLE elsewhere").await.unwrap();
+    let sizes =
+        "SET lock_timeout = 1; SELECT pg_total_relation_size(oid) FROM pg_class WHERE relname = 'elsewhere'";
+    let waits = world.0.session().await.batch_execute(sizes).await.unwrap_err();
+    assert_eq!(waits.code().unwrap().code(), "55P03");
+    let ran = run(&world).await;
+    assert_eq!((ran.state.as_str(), ran.rows), ("succeeded", 310), "{:?}", ran.error);
+}
+
+#[tokio::test]
+async fn the_last_partition_stays_though_another_was_to_be_the_last() {
+    let world = World::new(
+        "CREATE TABLE p (at date NOT NULL) PARTITION BY RANGE (at);
+         CREATE TABLE p1 PARTITION OF p FOR VALUES FROM ('2020-01-01') TO ('2020-01-02');
+         CREATE TABLE p2 PARTITION OF p FOR VALUES FROM ('2020-01-02') TO ('2020-01-03');
+         CREATE INDEX ON p (at); INSERT INTO p VALUES ('2020-01-01'), ('2020-01-02'); ANALYZE p;",
+    )
+    .await;
+    world.job(params(json!({"walk": "partition"}))).await;
+    // It cannot have the one that goes until the one that was to stay is gone.
+    let reader = world.0.session().await;
+    reader.batch_execute("BEGIN; LOCK TABLE p1 IN ACCESS SHARE MODE").await.unwrap();
+    let occurrence = world.occurrence().now(NOW.parse().unwrap());
+    let purge = tokio::spawn(async move { occurrence.run().await.unwrap() });
+    while world.number("SELECT count(*) FROM sexton.run_part WHERE cursor IS NOT NULL").await == 0 {
+        assert!(!purge.is_finished(), "{:?}", purge.await);
+        tokio::task::yield_now().await;
+    }
+    world.0.execute("DROP TABLE p2").await;
+    reader.batch_execute("COMMIT").await.unwrap();
+    let ran = purge.await.unwrap();
+    assert_eq!((ran.state.as_str(), ran.rows), ("succeeded", 1), "{:?} {:?}", ran.error, ran.report);
+    assert_eq!(partitions(&world).await, ["p1"]);
+    assert_eq!(world.number("SELECT count(*) FROM p").await, 0);
+}

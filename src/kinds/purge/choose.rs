@@ -10,7 +10,7 @@ use super::{
     moment::{Block, Moment},
     pace::Unit,
     params::{Params, Straddling, WalkChoice},
-    partitions,
+    partitions::{self, Partitions},
     statement::Scope,
     target::{Facts, ForeignKey},
 };
@@ -35,6 +35,8 @@ pub struct Chosen {
     pub end: Option<Block>,
     /// Why this one.
     pub why: String,
+    /// The partitions, for a walk by these.
+    pub partitions: Option<Partitions>,
 }
 
 /// Chooses.
@@ -61,9 +63,10 @@ pub async fn choose(
     };
     let heap = |why: String| {
         let end = Some(Block(u32::try_from(blocks).unwrap_or(u32::MAX)));
-        Ok(Chosen { at: Place::Block(Block(0)), end, why })
+        Ok(Chosen { at: Place::Block(Block(0)), end, why, partitions: None })
     };
-    let by_index = |why: String| Ok(Chosen { at: Place::Age(Moment::BEGINNING), end: None, why });
+    let by_index =
+        |why: String| Ok(Chosen { at: Place::Age(Moment::BEGINNING), end: None, why, partitions: None });
     if params.walk == WalkChoice::Heap && !facts.partitioned() {
         return heap("as the job says".to_owned());
     }
@@ -179,7 +182,7 @@ async fn by_partition(
     let asked = if asked { "as the job says: " } else { "" };
     let then = index.filter(|_| rows_follow).map(|index| format!(", then along {index}")).unwrap_or_default();
     let why = format!("{asked}{} partitions end by the cutoff{then}", found.going.len());
-    Ok(Ok(Chosen { at: Place::Partition(Moment::BEGINNING), end: None, why }))
+    Ok(Ok(Chosen { at: Place::Partition(Moment::BEGINNING), end: None, why, partitions: Some(found) }))
 }
 
 /// Keeps the planner on the walk that was chosen.
@@ -204,7 +207,11 @@ pub async fn unit(context: &mut RunContext, facts: &Facts, at: Place, rows: u64)
     }
 }
 
-async fn blocks(context: &mut RunContext, facts: &Facts) -> Result<i64, Stop> {
+/// How long the heap is; a partitioned table has none, and the sizes of all partitions would be read for it.
+pub async fn blocks(context: &mut RunContext, facts: &Facts) -> Result<i64, Stop> {
+    if facts.partitioned() {
+        return Ok(0);
+    }
     let rows = context.query(statements::PURGE_SIZE, &[&facts.oid]).await?;
     Ok(rows.first().map(|row| row.get(2)).unwrap_or_default())
 }

@@ -9,7 +9,7 @@ use super::{
     Meant, Turn,
     archive::Into,
     choose,
-    cursor::{Cutoff, Place},
+    cursor::Cutoff,
     cutoff, guard,
     history::History,
     lifetime::Lifetime,
@@ -44,12 +44,12 @@ pub(super) async fn run(
     };
     let eligible = verdict.eligible;
     let chosen = choose::choose(context, params, scope, facts, keys, cutoff.as_ref(), eligible).await;
-    let chosen = note(chosen, &mut problems)?;
-    let whole = match chosen.as_ref().map(|chosen| chosen.at) {
-        Some(Place::Partition(_)) => {
-            Some(Whole::read(context, params, scope, facts, keys, cutoff.as_ref()).await?)
+    let mut chosen = note(chosen, &mut problems)?;
+    let whole = match chosen.as_mut().and_then(|chosen| chosen.partitions.take()) {
+        Some(found) => {
+            Some(Whole::read(context, params, scope, facts, keys, cutoff.as_ref(), Some(found)).await?)
         }
-        _ => None,
+        None => None,
     };
     let mut missing: Vec<String> =
         preflight::unindexed(keys, family).into_iter().map(|(_, remedy)| remedy).collect();

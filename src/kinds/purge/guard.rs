@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio_postgres::Row;
 
 use super::{
+    choose,
     cursor::Cutoff,
     params::Params,
     statement::{Scope, Sql},
@@ -151,9 +152,7 @@ async fn measure(
     facts: &Facts,
     cutoff: Option<&Cutoff>,
 ) -> Result<Eligible, Stop> {
-    let sizes = context.query(statements::PURGE_SIZE, &[&facts.oid]).await?;
-    let blocks: i64 = sizes.first().map(|row| row.get(2)).unwrap_or_default();
-    let small = blocks <= SMALL_BLOCKS && !facts.partitioned();
+    let small = !facts.partitioned() && choose::blocks(context, facts).await? <= SMALL_BLOCKS;
     let dry = context.mode() == Mode::Dry;
     let usable = !small && has_statistics(context, scope, facts, dry).await?;
     let of = match usable {

@@ -85,6 +85,7 @@ use self::{
     family::Family,
     guard::Approval,
     pace::Pace,
+    partitions::Partitions,
     pressure::Pressure,
     remove::Removal,
     report::{Before, Sizes},
@@ -290,13 +291,13 @@ async fn real_run(
         approved: None,
         target: turn.number,
     };
-    let cursor = match turn.cursor.take() {
-        Some(cursor) => Cursor { among: turn.among.clone(), ..cursor },
+    let (cursor, found) = match turn.cursor.take() {
+        Some(cursor) => (Cursor { among: turn.among.clone(), ..cursor }, None),
         None => begin(context, params, meant, turn, &mut before).await?,
     };
     let whole = match cursor.at {
         Place::Partition(_) => {
-            Some(Whole::read(context, params, scope, facts, keys, cursor.cutoff.as_ref()).await?)
+            Some(Whole::read(context, params, scope, facts, keys, cursor.cutoff.as_ref(), found).await?)
         }
         Place::Age(_) | Place::Block(_) => None,
     };
@@ -350,7 +351,7 @@ async fn begin(
     Meant { facts, scope, keys, .. }: &Meant,
     turn: &mut Turn,
     before: &mut Before,
-) -> Result<Cursor, Stop> {
+) -> Result<(Cursor, Option<Partitions>), Stop> {
     sample::look(context, scope).await?;
     let cutoff = cutoff(context, params, scope).await?;
     let table = (scope, facts);
@@ -376,7 +377,7 @@ async fn begin(
         receipts: Vec::new(),
     };
     context.checkpoint(&cursor).await?;
-    Ok(cursor)
+    Ok((cursor, chosen.partitions))
 }
 
 async fn cutoff(context: &mut RunContext, params: &Params, scope: &Scope) -> Result<Option<Cutoff>, Stop> {

@@ -6,7 +6,7 @@
 //! before somebody has said what it means here.
 
 use serde_json::{Value, json};
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 
 use super::{
     age::AgeType,
@@ -48,10 +48,15 @@ pub struct Partitions {
     pub going: Vec<Partition>,
     /// Those that are old as a whole and stay, with why.
     pub kept: Vec<(Quoted, String)>,
+    /// One that holds a part of the range and does not go: as long as it is there, no other is the last one.
+    stays: Option<u32>,
 }
 
 /// Why no partition may go as a whole, and what to do about it.
 pub type Objection = (String, String);
+
+/// Not some of them.
+pub const ALL: Option<Vec<u32>> = None;
 
 /// Looks at the partitions; says why none may go, if that is so.
 pub async fn consider(
@@ -79,7 +84,9 @@ pub async fn consider(
         return Ok(Err(("the age is an integer or a UUID".to_owned(), "set walk = \"index\"".to_owned())));
     }
     let schema = &params.archive_schema;
-    let rows = context.query(statements::PURGE_PARTITIONS, &[&facts.oid, &column, schema]).await?;
+    context.query(statements::PURGE_PLANNER_PLAIN, &[]).await?;
+    let values: [&(dyn ToSql + Sync); 4] = [&facts.oid, &column, schema, &ALL];
+    let rows = context.query(statements::PURGE_PARTITIONS, &values).await?;
     if rows.is_empty() {
         let reason = format!("{} has no partitions by range of its age alone", facts.name);
         return Ok(Err((reason, "set walk = \"index\", or leave it out".to_owned())));
@@ -222,21 +229,39 @@ pub fn tell_apart(mut all: Vec<Partition>, cutoff: Moment) -> Partitions {
     let ranged = all.iter().filter(|partition| partition.ranged).count();
     let mut found = Partitions::default();
     for partition in all {
+        let before = found.going.len();
+        let stays = partition.ranged.then_some(partition.oid);
         match &partition.obstacle {
             _ if partition.upper.is_none_or(|upper| upper > cutoff) => {}
             Some(why) => found.kept.push((partition.name, why.clone())),
             None => found.going.push(partition),
         }
+        if found.going.len() == before {
+            found.stays = stays.or(found.stays);
+        }
     }
     if found.going.len() == ranged
         && let Some(last) = found.going.pop()
     {
+        found.stays = Some(last.oid);
         found.kept.push((last.name, "it is the last partition".to_owned()));
     }
     found
 }
 
 impl Partitions {
+    /// Whether this one goes, by its oid and name.
+    pub fn goes(&self, partition: &Partition) -> bool {
+        self.going.iter().any(|other| other.oid == partition.oid && other.name == partition.name)
+    }
+
+    /// What tells whether one still goes, first the least, then all: itself, beside one that stays. If these two say that
+    /// it goes, all would say so; if they do not, the other may just be gone.
+    pub fn looks(&self, partition: &Partition) -> impl Iterator<Item = Option<Vec<u32>>> {
+        let least = self.stays.map(|stays| Some(vec![partition.oid, stays]));
+        least.into_iter().chain([ALL])
+    }
+
     /// What stays though it is old as a whole.
     pub fn kept_to_json(&self) -> Vec<Value> {
         self.kept.iter().map(|(name, why)| json!({"name": name.as_str(), "why": why})).collect()
@@ -340,5 +365,35 @@ mod tests {
     fn one_that_must_stay_is_enough_to_let_the_others_go() {
         let all = vec![ending("a", Some("01"), Some("view v reads it")), ending("b", Some("02"), None)];
         assert_eq!(going(all, "09"), (vec!["b".to_owned()], vec!["a".to_owned()]));
+    }
+
+    /// Partitions that end on the first days of a month, by bits: those with an obstacle, and those that are gone.
+    fn days(obstacles: u32, gone: u32) -> Vec<Partition> {
+        let day = |oid: u32| {
+            let obstacle = (obstacles >> oid & 1 == 1).then_some("view v reads it");
+            Partition { oid, ..ending(&format!("p{oid}"), Some(&format!("0{oid}")), obstacle) }
+        };
+        (1..=4).filter(|oid| gone >> oid & 1 == 0).map(day).collect()
+    }
+
+    #[test]
+    fn a_look_at_two_says_that_one_goes_only_if_a_look_at_all_does() {
+        let mut enough = [0, 0];
+        for (which, earlier, now, gone) in (0..3 << 12).map(|n| (n >> 12, n >> 8 & 15, n >> 4 & 15, n & 15)) {
+            let cutoff = moment(["02", "03", "09"][which as usize]);
+            let before = tell_apart(days(earlier << 1, 0), cutoff);
+            for partition in &before.going {
+                let goes = |few: Option<Vec<u32>>| {
+                    let mut seen = days(now << 1, gone << 1);
+                    seen.retain(|it| few.as_ref().is_none_or(|few| few.contains(&it.oid)));
+                    tell_apart(seen, cutoff).goes(partition)
+                };
+                assert!(!goes(Some(vec![partition.oid])), "by itself it is the last one");
+                let looks: Vec<bool> = before.looks(partition).map(goes).collect();
+                assert!(looks[1] || !looks[0], "{} {earlier:b} {now:b} {gone:b}", partition.name);
+                enough[usize::from(looks[0])] += u32::from(looks[1]);
+            }
+        }
+        assert!(enough[0] > 0 && enough[1] > enough[0], "{enough:?}");
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::ToSql};
 
 use super::{
     choose,
@@ -137,9 +137,14 @@ async fn still_goes(
     let (column, ty) = walk_partition::column(walk)?;
     let whole = walk_partition::state(walk)?;
     let schema = &whole.params.archive_schema;
-    let rows = context.query(statements::PURGE_PARTITIONS, &[&whole.oid, &column, schema]).await?;
-    let found = partitions::tell_apart(partitions::read(&rows, ty), cutoff);
-    Ok(found.going.iter().any(|other| other.oid == partition.oid && other.name == partition.name))
+    for few in whole.found.looks(partition) {
+        let values: [&(dyn ToSql + Sync); 4] = [&whole.oid, &column, schema, &few];
+        let rows = context.query(statements::PURGE_PARTITIONS, &values).await?;
+        if partitions::tell_apart(partitions::read(&rows, ty), cutoff).goes(partition) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Executes what waits for as long as the application's transactions take. The session's settings are those of its start

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use tokio_postgres::types::ToSql;
 
 use super::{
     age::AgeType,
@@ -39,7 +40,7 @@ const COUNT_LIMIT: Duration = Duration::from_secs(300);
 pub struct Whole<'a> {
     pub(super) params: &'a Params,
     pub(super) oid: u32,
-    found: Partitions,
+    pub(super) found: Partitions,
     pub(super) archive: Option<Quoted>,
     triggers: bool,
     /// As reports have them.
@@ -52,7 +53,7 @@ pub struct Whole<'a> {
 }
 
 impl<'a> Whole<'a> {
-    /// Reads what there is.
+    /// Reads what there is, but for what the choice of the walk has `found` already.
     pub async fn read(
         context: &mut RunContext,
         params: &'a Params,
@@ -60,10 +61,13 @@ impl<'a> Whole<'a> {
         facts: &Facts,
         keys: &[ForeignKey],
         cutoff: Option<&Cutoff>,
+        found: Option<Partitions>,
     ) -> Result<Self, Stop> {
-        let found = match partitions::consider(context, params, scope, facts, keys, cutoff).await? {
-            Ok(found) => found,
-            Err((reason, remedy)) => return Err(Stop::refused(reason, remedy)),
+        let found = match found {
+            Some(found) => found,
+            None => partitions::consider(context, params, scope, facts, keys, cutoff)
+                .await?
+                .map_err(|(reason, remedy)| Stop::refused(reason, remedy))?,
         };
         let archive = match &params.archive_schema {
             Some(schema) => Some(partitions::archive(context, schema, &facts.role).await?),
@@ -224,12 +228,21 @@ async fn attempt(
     let (parent, schema) = (&scope.table, &whole.params.archive_schema);
     let mut transaction = context.begin().await?;
     let done = async {
+        // Before the locks, which readers wait for.
+        transaction.query(statements::PURGE_PLAN_ONCE, &[]).await?;
         for sql in partition.locks(parent) {
             transaction.execute(&sql, &[]).await?;
         }
-        let found = transaction.query(statements::PURGE_PARTITIONS, &[&whole.oid, &column, schema]).await?;
-        let found = partitions::tell_apart(partitions::read(&found, ty), cutoff);
-        if !found.going.iter().any(|other| other.oid == partition.oid && other.name == partition.name) {
+        let mut goes = false;
+        for few in whole.found.looks(partition) {
+            let values: [&(dyn ToSql + Sync); 4] = [&whole.oid, &column, schema, &few];
+            let rows = transaction.query(statements::PURGE_PARTITIONS, &values).await?;
+            goes = partitions::tell_apart(partitions::read(&rows, ty), cutoff).goes(partition);
+            if goes {
+                break;
+            }
+        }
+        if !goes {
             return Ok(Tried::Changed);
         }
         for sql in partition.removal(parent, whole.archive.as_ref()) {
