@@ -145,6 +145,8 @@ async fn main() -> Result<()> {
             let window = bench.window(beside, taken.unwrap_or_default()).await?;
             taken.get_or_insert(window.rows);
             windows.push(window);
+            // What began within the window is to be over before the VACUUM.
+            tokio::time::sleep(PAUSE).await;
             bench.client.batch_execute("VACUUM (INDEX_CLEANUP on) audit_log").await?;
         }
     }
