@@ -8,9 +8,11 @@
 //! test: nothing fails if a machine is slow.
 //!
 //! What is easy to get wrong: rows that are gone still lie in the indexes, and whoever comes next passes over them. So a
-//! VACUUM comes between, outside of all windows, and autovacuum, which would come within some, is off.
+//! VACUUM comes between, outside of all windows, and autovacuum, which would come within some, is off. What a window has
+//! written the kernel keeps for half a minute before it goes to the disk, in the middle of another one; so it is asked to
+//! write it between them.
 //!
-//! `cargo bench --bench gentle -- --rounds 3 --window 2 --plot docs/gentle.svg`; `--paces gentle,0.4`
+//! `cargo bench --bench gentle -- --rounds 5 --window 2 --plot docs/gentle.svg`; `--paces gentle,0.4`
 //! measures others beside it, a number being a duty cycle.
 
 mod application;
@@ -108,7 +110,7 @@ struct Bench {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    let rounds = argument("--rounds").unwrap_or(3);
+    let rounds = argument("--rounds").unwrap_or(5);
     let length = Duration::from_secs(argument("--window").unwrap_or(2));
     let paces = text_argument("--paces").unwrap_or("gentle".to_owned());
     let paces: Vec<Beside> = paces.split(',').map(|pace| Beside::Purge(pace.to_owned())).collect();
@@ -148,6 +150,8 @@ async fn main() -> Result<()> {
             // What began within the window is to be over before the VACUUM.
             tokio::time::sleep(PAUSE).await;
             bench.client.batch_execute("VACUUM (INDEX_CLEANUP on) audit_log").await?;
+            let synced = std::process::Command::new("sync").status();
+            assert!(synced.is_ok_and(|status| status.success()), "`sync` writes what the kernel keeps");
         }
     }
     let done = application.stop().await?;
@@ -160,6 +164,7 @@ async fn main() -> Result<()> {
         SHARE * 100.0
     );
     println!("{}", table(&windows, &done));
+    println!("{}", pairs(&windows, &done));
     if let Some(path) = text_argument("--plot") {
         std::fs::write(&path, plot::plot(&windows, &done)).expect("the plot can be written");
     }
@@ -265,6 +270,18 @@ fn table(windows: &[Window], done: &[Done]) -> String {
             times(0.5),
             times(0.99)
         ));
+    }
+    text
+}
+
+/// Each pair of windows, in the order in which they came: how far apart they lie says what a median is worth.
+fn pairs(windows: &[Window], done: &[Done]) -> String {
+    let mut text = String::from("| beside | rows/s | × own p50 | × own p99 |\n|---|--:|--:|--:|\n");
+    for pair in windows.chunks(2) {
+        let times = |share: f64| pair[1].milliseconds(done, share) / pair[0].milliseconds(done, share);
+        let (name, speed) = (pair[1].beside.name(), pair[1].rows_per_second());
+        writeln!(text, "| {name} | {speed:.0} | {:.2} | {:.2} |", times(0.5), times(0.99))
+            .expect("a String takes all");
     }
     text
 }

@@ -33,6 +33,11 @@ impl Slices<'_> {
     pub const MOST: usize = 16;
 }
 
+/// So much less is asked of the server, which rests for whole milliseconds. What is left until the end it takes from a
+/// clock in seconds as a floating-point number and rounds it up, so that a rest of 1 ms was one of 2 ms as often as not
+/// (measured: 1.7 ms on average, and 1.1 with this).
+const ROUNDED_UP: Duration = Duration::from_micros(100);
+
 /// How a batch's rows are counted.
 #[derive(Clone, Copy)]
 pub(super) enum Counted {
@@ -71,7 +76,7 @@ impl Prepared {
         slices: &Slices<'_>,
         counted: Counted,
     ) -> Result<(u64, Duration), tokio_postgres::Error> {
-        let seconds = slices.rest.as_secs_f64();
+        let seconds = slices.rest.saturating_sub(ROUNDED_UP).as_secs_f64();
         let slice = async |number: usize, params: &[&(dyn ToSql + Sync)]| {
             let rest = async {
                 match &self.rest {

@@ -47,8 +47,9 @@ const GENTLE_SHARE: f64 = 0.5;
 const GENTLE_AIM: Duration = Duration::from_millis(5);
 /// The same where commits take longer: as long as they do, or most of the time would be theirs. But no longer than this.
 const GENTLE_AIM_MOST: Duration = Duration::from_millis(50);
-/// How long a slice of a batch works, about.
-const SLICE: Duration = Duration::from_millis(1);
+/// How long a slice of a batch works, at least. With a share of one half it is a little more, so that there is rest
+/// enough for as many as the batch has.
+const SLICE: Duration = Duration::from_micros(750);
 /// How long the server rests between two: it keeps time in milliseconds.
 const SLICE_REST: Duration = Duration::from_millis(1);
 /// A slice has at least so many rows: each is planned anew where its plan may not be kept, which takes longer than these.
@@ -148,8 +149,8 @@ impl Pace {
     }
 
     /// Into how many slices to cut a batch of so many units, and how long to rest between two: so that what waits for the
-    /// processor waits for one slice, and no more than half of the time in which the rows are locked is rest. What is
-    /// left of the rest comes after the batch.
+    /// processor waits for one slice. All rests together are no longer than the batch is to rest, of which what is left
+    /// comes after it.
     pub fn slices(&self, units: u64) -> (u32, Duration) {
         let whole = (1, Duration::ZERO);
         let Some(cost) = self.cost.filter(|_| units > 0) else { return whole };
@@ -157,7 +158,7 @@ impl Pace {
         let rows = units as f64 * self.rows;
         let rest = self.rest_after(rows as u64, work).as_secs_f64();
         let most = (work.as_secs_f64() / SLICE.as_secs_f64())
-            .min(rest / SLICE_REST.as_secs_f64())
+            .min(rest / SLICE_REST.as_secs_f64() + 1.0)
             .min(rows / SLICE_ROWS);
         let most = (most as u32).min(Slices::MOST as u32);
         if most < 2 { whole } else { (most, SLICE_REST) }
@@ -297,8 +298,8 @@ mod tests {
         };
         let one = (1, Duration::ZERO);
         let each = Duration::from_millis(1);
-        assert!(matches!(of(Pacing::Gentle, 2000.0), ((4..=5, rest), 1) if rest == each));
-        assert!(matches!(of(Pacing::DutyCycle(0.1), 2000.0), ((4..=5, rest), 1) if rest == each));
+        assert!(matches!(of(Pacing::Gentle, 2000.0), ((5..=6, rest), 1) if rest == each));
+        assert!(matches!(of(Pacing::DutyCycle(0.1), 2000.0), ((6, rest), 1) if rest == each));
         assert_eq!(of(Pacing::DutyCycle(0.9), 2000.0).0, one, "the rest is less than the server can keep");
         assert_eq!(of(Pacing::Full, 2000.0).0, one);
         assert_eq!(of(Pacing::Gentle, 0.1).0.0, 4, "1,000 rows, however slow");
