@@ -267,6 +267,11 @@ impl RunContext {
         self.held.batch(effect, params, cursor).await
     }
 
+    /// Whether these slices are the batch that was begun behind the last one's commit ([`Slices::next`]).
+    pub fn is_begun(&self, slices: &Slices<'_>) -> bool {
+        self.held.is_begun(slices)
+    }
+
     /// One batch as a transaction of one or more [`Slices`], each a statement *without* `RETURNING`: the server's own
     /// count of its rows is the batch's. Quicker by a quarter than [`RunContext::batch`] for a DELETE of many rows, since
     /// RETURNING reads each of them a second time; but while it is under way, a frozen client holds its row locks until

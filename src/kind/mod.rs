@@ -41,5 +41,5 @@ pub use workers::{PartWork, Worked};
 pub use crate::protocol::fence::{Batch, Commits, Undone};
 pub use crate::protocol::resource::Wanted;
 pub use crate::protocol::run::{Mode, Stop, StopReason};
-pub use crate::protocol::slices::Slices;
+pub use crate::protocol::slices::{IN_BATCH, Slices};
 pub use crate::protocol::transaction::FencedTransaction;

@@ -162,12 +162,9 @@ impl Elsewhere {
         failpoint!("batch.fence");
         home.state = Transaction::InDoubt;
         self.session.state = Transaction::InDoubt;
-        let (begun, fenced) = futures_util::join!(
-            home.client().batch_execute("BEGIN"),
-            home.client().query_one(&fence_here, &fence)
-        );
-        begun?;
-        if let Err(error) = fenced {
+        // Not in one flight: if just the BEGIN were cancelled, the fence would record a batch that there is none of.
+        home.client().batch_execute("BEGIN").await?;
+        if let Err(error) = home.client().query_one(&fence_here, &fence).await {
             home.roll_back().await?;
             self.session.roll_back().await?;
             return Ok(Err(error));

@@ -17,13 +17,18 @@ use serde_json::Value;
 use tokio_postgres::types::ToSql;
 
 use super::{
+    ahead::Begun,
     held::Held,
     run::Stop,
     session::Transaction,
-    slices::{Counted, Prepared, Slices},
+    slices::{Affected, Counted, IN_BATCH, Prepared, Slices},
     transaction::FencedTransaction,
 };
-use crate::{failpoint::failpoint, statements};
+use crate::{
+    error::{Error, ErrorKind},
+    failpoint::failpoint,
+    statements,
+};
 
 /// Whether the commit of a batch waits until the disk has it. The end of a run always does, and with it all that was
 /// committed before.
@@ -77,8 +82,9 @@ impl Held {
         cursor: Value,
     ) -> Result<Batch, Stop> {
         if self.elsewhere.is_some() {
-            let counted = format!("WITH effect AS ({effect}) SELECT pg_catalog.count(*) FROM effect");
-            let slices = Slices { effect: &counted, params: &[params], rest: Duration::ZERO };
+            let counted =
+                format!("WITH effect AS ({effect}) SELECT pg_catalog.count(*) FROM effect WHERE {IN_BATCH}");
+            let slices = Slices { effect: &counted, params: &[params], rest: Duration::ZERO, next: None };
             let answer = self.in_transaction(&slices, Counted::AsRow, cursor).await;
             return self.told(answer);
         }
@@ -137,37 +143,55 @@ impl Held {
         counted: Counted,
         cursor: Value,
     ) -> Result<Batch, Stop> {
+        if !slices.effect.contains(IN_BATCH) {
+            let message = "the effect of a batch in slices could commit without its fence";
+            return Err(Stop::Failed(Error::new(ErrorKind::Invalid, message)));
+        }
         // What is recorded here must not be lost there.
         let commits = if self.elsewhere.is_some() { Commits::Durable } else { self.commits };
         let session = self.at_work();
-        session.settle_abandoned().await?;
+        let ahead = session.begun.take_if(|begun| begun.is(slices.effect, slices.params));
+        if ahead.is_none() {
+            session.settle_abandoned().await?;
+        }
         failpoint!("batch.before");
         session.state = Transaction::InDoubt;
         let prepared = match Prepared::on(session, slices).await {
             Ok(prepared) => prepared,
             Err(error) => return self.undone(error).map(Batch::Undone),
         };
-        let started = Instant::now();
         let begin = begin_batch(session.half_done(), commits);
-        let client = session.client();
-        let affected = prepared.in_one_flight(client, slices, counted);
-        let (begun, affected) = futures_util::join!(client.batch_execute(&begin), affected);
-        begun?;
-        let (rows, rested) = match affected {
+        let (started, affected) = match ahead {
+            Some(ahead) => (ahead.since, ahead.answer().await),
+            None => {
+                let (started, client) = (Instant::now(), session.client());
+                let affected = prepared.in_one_flight(client, slices, counted);
+                let (begun, affected) = futures_util::join!(client.batch_execute(&begin), affected);
+                (started, begun.and(affected))
+            }
+        };
+        let Affected { rows, rested, done } = match affected {
             Ok(affected) => affected,
             Err(error) => {
-                client.batch_execute("ROLLBACK").await?;
+                session.client().batch_execute("ROLLBACK").await?;
                 return self.undone(error).map(Batch::Undone);
             }
         };
-        let done = started.elapsed();
-        match self.fence_and_commit(rows, cursor).await? {
+        let next = slices.next.filter(|_| self.elsewhere.is_none()).and_then(|values| {
+            let client = self.session.shared_client();
+            Begun::new(client, begin, slices.effect, prepared.effect, values)
+        });
+        match self.fence_and_commit(rows, cursor, next).await? {
             Ok(()) => {
-                let took = started.elapsed();
-                Ok(Batch::Committed { rows, took, commit: took - done, rested })
+                let (took, done) = (started.elapsed(), done.saturating_duration_since(started));
+                Ok(Batch::Committed { rows, took, commit: took.saturating_sub(done), rested })
             }
             Err(error) => self.undone(error).map(Batch::Undone),
         }
+    }
+
+    pub(crate) fn is_begun(&self, slices: &Slices<'_>) -> bool {
+        self.session.begun.as_ref().is_some_and(|begun| begun.is(slices.effect, slices.params))
     }
 
     pub(crate) async fn begin(&mut self) -> Result<FencedTransaction<'_>, Stop> {
@@ -176,19 +200,20 @@ impl Held {
             session.settle_abandoned().await?;
             failpoint!("batch.before");
             session.state = Transaction::Abandoned;
-            Ok(session.client().batch_execute("BEGIN").await?)
+            Ok(session.client().batch_execute(BEGIN).await?)
         };
         let begun = begun.await;
         self.told(begun)?;
         Ok(FencedTransaction { held: self })
     }
 
-    /// Sends the fence and the COMMIT in one flight, with no client between the two. The inner error is the fence's:
-    /// the transaction is then rolled back.
+    /// Sends the fence and the COMMIT in one flight, with no client between the two, and behind them the next batch, if
+    /// one is given. The inner error is the fence's: the transaction is then rolled back.
     pub(super) async fn fence_and_commit(
         &mut self,
         rows: u64,
         cursor: Value,
+        next: Option<Begun>,
     ) -> Result<Result<(), tokio_postgres::Error>, Stop> {
         let rows = i64::try_from(rows).unwrap_or(i64::MAX);
         let ended = match &mut self.elsewhere {
@@ -196,7 +221,7 @@ impl Held {
                 let batch = (self.seq, rows, &cursor);
                 elsewhere.commit_in_both(&mut self.session, &self.claim, batch).await?
             }
-            None => self.commit_here(rows, &cursor).await?,
+            None => self.commit_here(rows, &cursor, next).await?,
         };
         if ended.is_ok() {
             self.advance(cursor);
@@ -208,6 +233,7 @@ impl Held {
         &mut self,
         rows: i64,
         cursor: &Value,
+        mut next: Option<Begun>,
     ) -> Result<Result<(), tokio_postgres::Error>, Stop> {
         let (job, version, run) = (self.claim.job_id, self.claim.version, self.claim.run_id);
         let (part, seq) = (self.part, self.seq);
@@ -216,18 +242,26 @@ impl Held {
         self.session.state = Transaction::InDoubt;
         let client = self.session.client();
         let params: [&(dyn ToSql + Sync); 7] = [&job, &version, &run, &part, &seq, &rows, cursor];
-        // Both leave before either is answered. If the fence raises, the COMMIT behind it is a ROLLBACK.
-        let (fenced, committed) =
-            futures_util::join!(client.query_one(&statement, &params), client.batch_execute("COMMIT"));
+        let ahead = async {
+            if let Some(next) = &mut next {
+                next.send().await;
+            }
+        };
+        // All leave before any is answered. If the fence raises, the COMMIT behind it is a ROLLBACK.
+        let (fenced, committed, ()) =
+            futures_util::join!(client.query_one(&statement, &params), client.batch_execute("COMMIT"), ahead);
         failpoint!("batch.committed");
+        // What was begun is open; it is asked for next, or taken back.
+        let over = if next.is_some() { Transaction::Abandoned } else { Transaction::None };
         if let Err(error) = fenced {
             if error.as_db_error().is_some() && committed.is_ok() {
-                self.session.state = Transaction::None;
+                self.session.state = over;
             }
             return Ok(Err(error));
         }
         committed?;
-        self.session.state = Transaction::None;
+        self.session.state = over;
+        self.session.begun = next.map(Begun::beginning_now);
         Ok(Ok(()))
     }
 
@@ -238,8 +272,9 @@ impl Held {
 
     /// Tells contention, after which the server has rolled back, from the end of the run.
     fn undone(&mut self, error: tokio_postgres::Error) -> Result<Undone, Stop> {
-        if error.as_db_error().is_some() {
-            self.at_work().state = Transaction::None;
+        let session = self.at_work();
+        if error.as_db_error().is_some() && session.state != Transaction::Abandoned {
+            session.state = Transaction::None;
         }
         match contention(&error) {
             Some(undone) => Ok(undone),
@@ -248,6 +283,9 @@ impl Held {
     }
 }
 
+/// Begins a transaction in which the effect of a batch may stand (`slices::IN_BATCH`).
+const BEGIN: &str = "BEGIN; SET LOCAL sexton.in_batch TO on";
+
 /// Begins a batch of two flights. A client that freezes between them keeps the locks of its rows for less than a lease.
 fn begin_batch(half_done: Duration, commits: Commits) -> String {
     let relaxed = match commits {
@@ -255,7 +293,7 @@ fn begin_batch(half_done: Duration, commits: Commits) -> String {
         Commits::Relaxed => "; SET LOCAL synchronous_commit TO off",
     };
     let idle = half_done.as_millis();
-    format!("BEGIN; SET LOCAL idle_in_transaction_session_timeout TO {idle}{relaxed}")
+    format!("{BEGIN}; SET LOCAL idle_in_transaction_session_timeout TO {idle}{relaxed}")
 }
 
 /// The effect and its fence as one statement. The count is an argument of the fence, so the fence comes last.

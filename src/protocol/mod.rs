@@ -50,7 +50,7 @@
 //!
 //! Modules, in the order in which to read them: how a session is opened ([`connect`], [`pooler`]); what is due
 //! ([`schedule`], [`job`], [`control`]); a run's session and how it is won ([`session`], [`claim`], `held`); how its work commits
-//! ([`fence`]; `elsewhere`, for work in another database), what becomes of it ([`run`], [`finish`]), what else it may hold ([`resource`]) and who
+//! ([`fence`], with [`slices`] and `ahead`; `elsewhere`, for work in another database), what becomes of it ([`run`], [`finish`]), what else it may hold ([`resource`]) and who
 //! else may work for it (`worker`); how a run that is busy
 //! learns that it must stop (`watch`); what people hear of it ([`notice`]).
 
@@ -62,6 +62,7 @@ pub mod control;
 pub mod session;
 pub mod claim;
 pub(crate) mod held;
+pub(crate) mod ahead;
 pub mod slices;
 pub mod fence;
 pub(crate) mod elsewhere;

@@ -15,6 +15,7 @@ use std::{
 use tokio_postgres::{Client, Row, Statement, types::ToSql, types::Type};
 
 use super::{
+    ahead::Begun,
     connect::{Canceler, Connector, Opened},
     run::Stop,
 };
@@ -99,6 +100,8 @@ pub(crate) struct RunSession {
     canceler: Canceler,
     statements: BTreeMap<String, Statement>,
     pub(super) state: Transaction,
+    /// The next batch, if it was begun already; its transaction is then open, and the state says so.
+    pub(super) begun: Option<Begun>,
     // The connection's task stops when nobody listens any more, and ends this when it does; its content does not matter.
     messages: tokio::sync::mpsc::UnboundedReceiver<tokio_postgres::AsyncMessage>,
 }
@@ -115,7 +118,7 @@ impl RunSession {
         let settings = settings.clone();
         let client = Arc::new(client);
         let (statements, state) = (BTreeMap::new(), Transaction::None);
-        let session = RunSession { settings, client, canceler, statements, state, messages };
+        let session = RunSession { settings, client, canceler, statements, state, begun: None, messages };
         session.verify(&wanted).await?;
         Ok(session)
     }
@@ -163,6 +166,11 @@ impl RunSession {
 
     pub(crate) fn client(&self) -> &Client {
         &self.client
+    }
+
+    /// The client, for what was sent and is answered later.
+    pub(super) fn shared_client(&self) -> Arc<Client> {
+        Arc::clone(&self.client)
     }
 
     /// The client, for whoever must send something beside the run; it does not keep the session open.
@@ -251,6 +259,7 @@ impl RunSession {
     }
 
     pub(super) async fn roll_back(&mut self) -> std::result::Result<(), Stop> {
+        self.begun = None;
         self.client.batch_execute("ROLLBACK").await?;
         self.state = Transaction::None;
         Ok(())

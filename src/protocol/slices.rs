@@ -20,13 +20,25 @@ use crate::statements;
 /// only once for all of them. All leave in one flight: between two of them nobody has to be woken.
 #[derive(Clone, Copy)]
 pub struct Slices<'a> {
-    /// The statement, without `RETURNING`, with `$1…` for its values.
+    /// The statement, without `RETURNING`, with `$1…` for its values, and with [`IN_BATCH`] where it is evaluated whatever
+    /// rows there are, such as in a bound of its range.
     pub effect: &'a str,
     /// The values of each slice: at least one, at most [`Slices::MOST`].
     pub params: &'a [&'a [&'a (dyn ToSql + Sync)]],
     /// How long the server rests between two; it keeps time in milliseconds.
     pub rest: Duration,
+    /// The values of the one slice of the next batch, if it is certain to follow at once: it is begun behind this one's
+    /// commit, and the server works on it while the client reads what became of this one. If another batch follows, or
+    /// anything else is asked of the session, it is taken back. Not in another database.
+    pub next: Option<&'a [&'a (dyn ToSql + Sync)]>,
 }
+
+/// True within the transaction of a batch, and an error anywhere else.
+///
+/// The BEGIN of a batch and its effect leave in one flight. If something cancels just the BEGIN, the effect would be a
+/// transaction of its own, without a fence; by this condition in it, it is none. (`current_setting` fails for a setting
+/// that was never set, and the cast for one that was set in a transaction that is over.)
+pub const IN_BATCH: &str = "(pg_catalog.current_setting('sexton.in_batch')::pg_catalog.bool IS NOT NULL)";
 
 impl Slices<'_> {
     /// More would be of no use: a batch is short.
@@ -47,9 +59,20 @@ pub(super) enum Counted {
     AsRow,
 }
 
+/// What the slices of a batch came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Affected {
+    /// How many rows they affected.
+    pub(super) rows: u64,
+    /// How long the server rested between them.
+    pub(super) rested: Duration,
+    /// When the last one was answered.
+    pub(super) done: Instant,
+}
+
 /// The effect of a batch, and the rest between its slices, as prepared statements.
 pub(super) struct Prepared {
-    effect: Statement,
+    pub(super) effect: Statement,
     rest: Option<Statement>,
 }
 
@@ -66,7 +89,7 @@ impl Prepared {
         Ok(Prepared { effect, rest })
     }
 
-    /// Sends all slices before any is answered; how many rows they affected, and how long the server rested.
+    /// Sends all slices before any is answered.
     ///
     /// What is easy to get wrong: the client sends a statement when its future is first polled, so the futures are polled in
     /// the order in which the server is to work.
@@ -75,7 +98,7 @@ impl Prepared {
         client: &Client,
         slices: &Slices<'_>,
         counted: Counted,
-    ) -> Result<(u64, Duration), tokio_postgres::Error> {
+    ) -> Result<Affected, tokio_postgres::Error> {
         let seconds = slices.rest.saturating_sub(ROUNDED_UP).as_secs_f64();
         let slice = async |number: usize, params: &[&(dyn ToSql + Sync)]| {
             let rest = async {
@@ -114,10 +137,13 @@ struct Answer {
     done: Instant,
 }
 
-/// How many rows the slices affected, and how long the server rested between them.
-fn in_all(answers: &[Answer]) -> (u64, Duration) {
+fn in_all(answers: &[Answer]) -> Affected {
     let rests = answers.windows(2).map(|pair| pair[1].rested.saturating_duration_since(pair[0].done));
-    (answers.iter().map(|answer| answer.rows).sum(), rests.sum())
+    Affected {
+        rows: answers.iter().map(|answer| answer.rows).sum(),
+        rested: rests.sum(),
+        done: answers.last().map_or_else(Instant::now, |answer| answer.done),
+    }
 }
 
 #[cfg(test)]
@@ -130,8 +156,10 @@ mod tests {
         let begun = Instant::now();
         let at = |ms| begun + Duration::from_millis(ms);
         let answer = |rows, rested, done| Answer { rows, rested: at(rested), done: at(done) };
-        assert_eq!(in_all(&[answer(7, 3, 10)]), (7, Duration::ZERO), "before the first there is none");
+        let (none, some) = (Duration::ZERO, Duration::from_millis(2 + 5));
+        let one = Affected { rows: 7, rested: none, done: at(10) };
+        assert_eq!(in_all(&[answer(7, 3, 10)]), one, "before the first there is none");
         let answers = [answer(7, 3, 10), answer(0, 12, 20), answer(5, 25, 40)];
-        assert_eq!(in_all(&answers), (12, Duration::from_millis(2 + 5)));
+        assert_eq!(in_all(&answers), Affected { rows: 12, rested: some, done: at(40) });
     }
 }

@@ -90,7 +90,7 @@ impl FencedTransaction<'_> {
                 Error::new(ErrorKind::Invalid, "the cursor cannot be stored as JSON").caused_by(cause),
             )
         })?;
-        let committed = self.held.fence_and_commit(rows, cursor).await;
+        let committed = self.held.fence_and_commit(rows, cursor, None).await;
         Ok(self.held.told(committed)??)
     }
 }

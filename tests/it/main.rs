@@ -104,6 +104,9 @@ mod command;
 // What a purge deletes, refuses and reports.
 mod purge;
 
+// Batches of a heap walk that are begun behind the commit of the one before.
+mod purge_ahead;
+
 // Estimates, the longest time that a row can live, and whether a purge keeps up.
 mod purge_backlog;
 

@@ -4,6 +4,7 @@
 //! forbidden effect does commit. A control that finds nothing would mean that the test is blind.
 
 use serde_json::json;
+use sexton::kind::IN_BATCH;
 use tokio_postgres::Error;
 
 use crate::support::{Db, Hand, Replica, code, detail};
@@ -73,6 +74,28 @@ async fn with_the_fence_off_a_superseded_holders_batch_commits() {
         send(&zombie, batch, 1).await.unwrap();
         assert_eq!(db.steps("job").await, "1 2", "the control sees the violation");
     }
+}
+
+/// What cancels the BEGIN of a batch alone leaves its effect, sent in the same flight, outside of any transaction.
+#[tokio::test]
+async fn an_effect_without_its_batch_is_an_error() {
+    let db = Db::new().await;
+    db.execute("CREATE TABLE public.things (id int); INSERT INTO public.things VALUES (1), (2), (3)").await;
+    let effect = format!("DELETE FROM public.things WHERE id < CASE WHEN {IN_BATCH} THEN 3 END");
+    let session = db.session().await;
+    let left = "SELECT count(*) FROM public.things";
+    assert_eq!(code(session.batch_execute(&effect).await), "42704", "the session had no batch yet");
+    session
+        .batch_execute(&format!("BEGIN; SET LOCAL sexton.in_batch TO on; {effect}; ROLLBACK"))
+        .await
+        .unwrap();
+    assert_eq!(code(session.batch_execute(&effect).await), "22P02", "the session's last batch is over");
+    assert_eq!(db.get::<i64>(left, &[]).await, 3);
+    session
+        .batch_execute(&format!("BEGIN; SET LOCAL sexton.in_batch TO on; {effect}; COMMIT"))
+        .await
+        .unwrap();
+    assert_eq!(db.get::<i64>(left, &[]).await, 1, "the control: within a batch it works");
 }
 
 /// A takeover between the fence and the COMMIT of the old holder. Returns what the old holder's COMMIT did, and

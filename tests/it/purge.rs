@@ -117,7 +117,7 @@ async fn a_gentle_batch_is_one_transaction_of_several_slices() {
         assert!(world.number(cut).await > 0, "{walk}: {:?}", ran.report);
         // By the server's own clock: it never sleeps for less than it is told.
         let restless = "SELECT count(*) FROM (SELECT began - lag(ended) OVER (PARTITION BY transaction ORDER BY ended) FROM statements) r (rest)
-                         WHERE rest < interval '1 ms'";
+                         WHERE rest < interval '0.9 ms'";
         assert_eq!(world.number(restless).await, 0, "{walk}: the server rests between slices");
         let (batches, slices) = (detail(&ran, "/batches").as_i64(), detail(&ran, "/slices").as_i64());
         let transactions = "SELECT count(DISTINCT transaction) FROM statements";

@@ -107,6 +107,11 @@ impl Range {
         }
     }
 
+    /// Whether it begins with this block.
+    pub fn begins_at(&self, block: Block) -> bool {
+        matches!(self, Range::Blocks(from, _) if *from == block)
+    }
+
     /// Cuts it into at most so many ranges of equal width, which meet and leave nothing out. One whose end is infinite
     /// stays whole.
     pub fn cut(&self, most: u32) -> Vec<Range> {

@@ -96,6 +96,11 @@ impl Pace {
         }
     }
 
+    /// Whether one batch follows the other at once.
+    pub fn never_rests(&self) -> bool {
+        self.pacing == Pacing::Full
+    }
+
     /// Whether the size of a batch is its own business, as long as it takes about its time.
     pub fn may_guess(&self) -> bool {
         !self.fixed && !matches!(self.pacing, Pacing::RowsPerSecond(_))

@@ -80,6 +80,11 @@ impl Pressure {
         }
     }
 
+    /// Whether it asks the server, or a query of the author's.
+    pub fn asks(&self) -> bool {
+        self.server || self.query.is_some()
+    }
+
     /// Adds what another part of the walk stepped back for.
     pub fn absorb(&mut self, other: Pressure) {
         for (reason, (times, time)) in other.yielded {
@@ -108,7 +113,7 @@ impl Pressure {
 /// Steps back for as long as there is a reason to. Says so if the run should end.
 pub async fn heed(walk: &mut Walk<'_>, context: &mut RunContext) -> Result<Option<Stopped>, Stop> {
     loop {
-        if !walk.pressure.server && walk.pressure.query.is_none() {
+        if !walk.pressure.asks() {
             return Ok(None);
         }
         if walk.pressure.looked.is_some_and(|looked| looked.elapsed() < LOOK_EVERY) {

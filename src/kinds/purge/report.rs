@@ -113,7 +113,7 @@ pub async fn of_run(
         "eligible": cursor.eligible, "eligible_counted": cursor.counted,
         "deleted": tally.deleted, "skipped_locked": tally.skipped_locked, "batches": tally.batches,
         "batch_rows": {"last": tally.last, "min": min, "max": max}, "batch_ms_max": milliseconds(tally.longest),
-        "crowded_ages": tally.crowded, "bounds_guessed": tally.guessed, "slices": tally.slices,
+        "crowded_ages": tally.crowded, "bounds_guessed": tally.guessed, "slices": tally.slices, "begun_ahead": tally.ahead,
         "rows_per_second": per_second(tally.deleted, took),
         "busy_ms": milliseconds(tally.busy), "resting_ms": milliseconds(tally.rested),
         "wal_bytes": wal, "wal_is": "of the whole server meanwhile",

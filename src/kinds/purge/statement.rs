@@ -17,7 +17,10 @@ use super::{
     kept::{Newest, OwnRetention},
     moment::Moment,
 };
-use crate::kind::inputs::{Input, Piece};
+use crate::kind::{
+    IN_BATCH,
+    inputs::{Input, Piece},
+};
 
 /// What makes a row's age.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,13 +81,11 @@ pub(super) enum Access {
 }
 
 impl Scope {
-    /// Deletes what is eligible in a range.
+    /// Deletes what is eligible in a range. It fails outside of a batch's transaction.
     pub fn delete<'a>(&'a self, cutoff: Option<&'a Cutoff>, range: &'a Range, form: &'a Form) -> Sql<'a> {
         let sql = Sql::new("DELETE FROM ").add(&self.table.0).add(" WHERE ");
         let (limit, locking) = match form {
-            Form::Whole => {
-                return self.eligible_in(sql, cutoff, range);
-            }
+            Form::Whole => return self.eligible_up_to(sql, cutoff, range, Some(IN_BATCH)),
             Form::Some(limit) => (limit as &(dyn ToSql + Sync), ""),
             Form::Unlocked(limit) => (limit as &(dyn ToSql + Sync), " FOR UPDATE SKIP LOCKED"),
         };
@@ -95,7 +96,7 @@ impl Scope {
         let sql = sql.add(open).add(&self.table.0).add(" WHERE ");
         let sql =
             self.eligible_in(sql, cutoff, range).add(" LIMIT ").bind(limit, "bigint").add(locking).add(close);
-        self.eligible_in(sql, cutoff, range)
+        self.eligible_up_to(sql, cutoff, range, Some(IN_BATCH))
     }
 
     /// For the index walk, in order of age from a position on: the first age, and the age `rows` further on.
@@ -139,17 +140,32 @@ impl Scope {
         cutoff: Option<&'a Cutoff>,
         range: &'a Range,
     ) -> Sql<'a> {
+        self.eligible_up_to(sql, cutoff, range, None)
+    }
+
+    /// The same, with an upper bound that is looked at under a condition, once for the statement.
+    fn eligible_up_to<'a>(
+        &'a self,
+        sql: Sql<'a>,
+        cutoff: Option<&'a Cutoff>,
+        range: &'a Range,
+        condition: Option<&str>,
+    ) -> Sql<'a> {
+        let (open, close) = match condition {
+            Some(condition) => (&*format!("CASE WHEN {condition} THEN "), " END"),
+            None => ("", ""),
+        };
         match (range, &self.age) {
             (Range::Ages(from, to), Some(age)) => {
                 let (name, ty) = (&age.sql.0, age.ty.as_str());
-                let sql =
-                    sql.add(name).add(" >= ").bind(from, ty).add(" AND ").add(name).add(" < ").bind(to, ty);
-                self.eligible(sql.add(" AND "), cutoff, Access::Any)
+                let sql = sql.add(name).add(" >= ").bind(from, ty).add(" AND ").add(name).add(" < ");
+                let sql = sql.add(open).bind(to, ty).add(close).add(" AND ");
+                self.eligible(sql, cutoff, Access::Any)
             }
             (Range::Ages(..), None) => sql.add("false"),
             (Range::Blocks(from, to), _) => {
-                let sql =
-                    sql.add("ctid >= ").bind(from, "tid").add(" AND ctid < ").bind(to, "tid").add(" AND ");
+                let sql = sql.add("ctid >= ").bind(from, "tid").add(" AND ctid < ");
+                let sql = sql.add(open).bind(to, "tid").add(close).add(" AND ");
                 self.eligible(sql, cutoff, Access::Heap)
             }
         }
@@ -286,9 +302,9 @@ mod tests {
         let scope = scope("a OR tenant_id = :tenant -- all");
         let sql = scope.delete(Some(&CUTOFF), &AGES, &Form::Whole);
         assert_eq!(
-            sql.text,
-            "DELETE FROM app.\"Log\" WHERE at >= $1::timestamptz AND at < $2::timestamptz AND at < $3::timestamptz \
-             AND (a OR tenant_id = $4::bigint -- all\n)"
+            sql.text.replace(IN_BATCH, "in a batch"),
+            "DELETE FROM app.\"Log\" WHERE at >= $1::timestamptz AND at < CASE WHEN in a batch THEN $2::timestamptz END \
+             AND at < $3::timestamptz AND (a OR tenant_id = $4::bigint -- all\n)"
         );
         assert_eq!(sql.values.len(), 4);
     }
@@ -297,9 +313,9 @@ mod tests {
     fn no_index_serves_a_heap_walk() {
         let scope = scope("a OR b");
         assert_eq!(
-            scope.delete(Some(&CUTOFF), &BLOCKS, &Form::Whole).text,
-            "DELETE FROM app.\"Log\" WHERE ctid >= $1::tid AND ctid < $2::tid AND (at < $3::timestamptz) IS TRUE \
-             AND (a OR b\n) IS TRUE"
+            scope.delete(Some(&CUTOFF), &BLOCKS, &Form::Whole).text.replace(IN_BATCH, "in a batch"),
+            "DELETE FROM app.\"Log\" WHERE ctid >= $1::tid AND ctid < CASE WHEN in a batch THEN $2::tid END \
+             AND (at < $3::timestamptz) IS TRUE AND (a OR b\n) IS TRUE"
         );
     }
 
@@ -325,6 +341,17 @@ mod tests {
         }
         assert!(scope.count(Some(&CUTOFF), &None).text.contains(kept));
         assert!(scope.count_in(Some(&CUTOFF), &AGES).text.contains(kept));
+    }
+
+    #[test]
+    fn no_delete_works_outside_of_a_batch() {
+        for form in [Form::Whole, Form::Some(1), Form::Unlocked(None)] {
+            for range in [AGES, BLOCKS] {
+                let sql = scope("a").delete(Some(&CUTOFF), &range, &form).text;
+                let outer = sql.rsplit("SELECT").next().unwrap_or_default();
+                assert!(outer.contains(IN_BATCH), "{sql}");
+            }
+        }
     }
 
     #[test]

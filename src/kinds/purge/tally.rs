@@ -27,6 +27,8 @@ pub struct Tally {
     pub guessed: u64,
     /// Statements by which the rows went.
     pub slices: u64,
+    /// Batches that were begun before the commit of the one before them was answered.
+    pub ahead: u64,
     /// The longest batch.
     pub longest: Duration,
 }
@@ -59,6 +61,7 @@ impl Tally {
         self.crowded += other.crowded;
         self.guessed += other.guessed;
         self.slices += other.slices;
+        self.ahead += other.ahead;
         self.longest = self.longest.max(other.longest);
     }
 }

@@ -35,6 +35,9 @@ use crate::{
 const FAILURES_MOST: u32 = 10;
 /// How long a read on the way to a range may take at last.
 const READ_MOST: Duration = Duration::from_secs(300);
+/// How often it is said how far a walk is.
+pub(super) const TELL_EVERY: Duration = Duration::from_secs(1);
+
 /// A range, and how much of it to take.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
@@ -83,12 +86,14 @@ pub struct Walk<'a> {
     limit: Option<Duration>,
     /// How long the next read may take, after one that took too long.
     read_limit: Option<Duration>,
-    told: Instant,
+    pub(super) told: Instant,
     /// By how much the last rest was too long.
     overslept: Duration,
     pub(super) crowded: Option<Moment>,
     /// Where batches probably end.
     pub(super) ahead: Ahead,
+    /// The next step, where it was settled before the last one was taken.
+    pub(super) planned: Option<Step>,
     /// What the partition walk works with.
     pub(super) whole: Option<Whole<'a>>,
     /// What it steps back for.
@@ -127,6 +132,7 @@ impl<'a> Walk<'a> {
             overslept: Duration::ZERO,
             crowded: None,
             ahead: Ahead::default(),
+            planned: None,
             whole: None,
             pressure,
             removal: None,
@@ -149,7 +155,11 @@ impl<'a> Walk<'a> {
                 Place::Age(from) => walk_index::next(self, context, from).await?,
                 Place::Block(from) => {
                     self.limit_statements(context, self.pace.limit()).await?;
-                    walk_heap::next(self, from)
+                    // What was planned follows a batch that committed. After one that was undone, it would step over it.
+                    match self.planned.take().filter(|step| step.range.begins_at(from)) {
+                        Some(step) => Next::Step(step),
+                        None => walk_heap::next(self, from),
+                    }
                 }
                 Place::Partition(after) => {
                     // It does all by itself, and counts its time itself.
@@ -216,6 +226,7 @@ impl<'a> Walk<'a> {
             }
         }
         let mut form = step.form;
+        self.planned = walk_heap::after(self, &step);
         loop {
             match self.send(context, &Step { form, ..step }, &after).await? {
                 Batch::Committed { rows, took, commit, rested } => {
@@ -279,7 +290,17 @@ impl<'a> Walk<'a> {
             ranges.iter().map(|range| scope.delete(cutoff.as_ref(), range, form)).collect();
         let params: Vec<&[_]> = deletes.iter().map(|delete| delete.values.as_slice()).collect();
         let Some(Sql { text: effect, .. }) = deletes.first() else { return Err(failed("an empty batch")) };
-        context.batch_in_slices(&Slices { effect, params: &params, rest }, after).await
+        // The next batch goes by the same statement only after one that takes all of its range.
+        let next = self.planned.as_ref().filter(|_| *form == Form::Whole);
+        let next = next.map(|step| scope.delete(cutoff.as_ref(), &step.range, &step.form));
+        let next = next.as_ref().map(|delete| delete.values.as_slice());
+        let slices = Slices { effect, params: &params, rest, next };
+        let begun = context.is_begun(&slices);
+        let batch = context.batch_in_slices(&slices, after).await?;
+        if begun && matches!(batch, Batch::Committed { .. }) {
+            self.tally.ahead += 1;
+        }
+        Ok(batch)
     }
 
     pub(super) async fn committed(
@@ -361,7 +382,8 @@ impl<'a> Walk<'a> {
 
     /// Says how far it is, at most once a second.
     async fn tell(&mut self, context: &mut RunContext) -> Result<(), Stop> {
-        if self.told.elapsed() < Duration::from_secs(1) {
+        // A batch that was begun already would have to be taken back for it; after the next one there is none.
+        if self.told.elapsed() < TELL_EVERY || self.planned.is_some() {
             return Ok(());
         }
         self.told = Instant::now();

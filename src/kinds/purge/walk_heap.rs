@@ -8,7 +8,7 @@ use super::{
     cursor::Range,
     moment::Block,
     statement::Form,
-    walk::{Next, Step, Walk},
+    walk::{Next, Step, TELL_EVERY, Walk},
 };
 
 /// No block of 8 KiB holds more rows than this; for larger ones it is scaled.
@@ -29,4 +29,23 @@ pub fn next(walk: &Walk<'_>, from: Block) -> Next {
     };
     let units = if form == Form::Whole { u64::from(blocks) } else { 0 };
     Next::Step(Step { range: Range::Blocks(from, to), form, units, guessed: false })
+}
+
+/// The step after this one, if it is certain that it follows at once, with nothing to be asked of the server between the
+/// two: then it is begun behind the commit of this one.
+pub fn after(walk: &Walk<'_>, step: &Step) -> Option<Step> {
+    let Range::Blocks(_, from) = step.range else { return None };
+    let plain = walk.removal.is_none();
+    #[cfg(feature = "http")]
+    let plain = plain && walk.before.is_none();
+    let certain = plain
+        && step.form == Form::Whole
+        && walk.pace.never_rests()
+        && !walk.pressure.asks()
+        && walk.budget.left(walk.tally.deleted).is_none()
+        && walk.told.elapsed() < TELL_EVERY;
+    match certain.then(|| next(walk, from)) {
+        Some(Next::Step(next)) => Some(next),
+        _ => None,
+    }
 }
