@@ -123,6 +123,7 @@ async fn main() -> Result<()> {
         .setting("shared_buffers", "512MB")
         .start()
         .await?;
+    below_the_application(&cluster);
     cluster.create_database("shop").await?;
     let connector = Connector::from(cluster.config("shop"));
     migrate::run(&connector, &Options::default(), |_| {}).await?;
@@ -169,6 +170,17 @@ async fn main() -> Result<()> {
         std::fs::write(&path, plot::plot(&windows, &done)).expect("the plot can be written");
     }
     Ok(())
+}
+
+/// The application itself would be on another machine. Here it shares processors with the server, and it would be its own
+/// waiting for one that is measured; so the server's sessions come after it.
+fn below_the_application(cluster: &Cluster) {
+    let pid = cluster.pid().expect("the server runs").to_string();
+    let lowered = std::process::Command::new("renice").args(["-n", "10", "-p", &pid]).output();
+    assert!(
+        lowered.is_ok_and(|lowered| lowered.status.success()),
+        "`renice` puts the server below the application"
+    );
 }
 
 /// A job for a pace, named as it.

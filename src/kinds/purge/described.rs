@@ -131,7 +131,7 @@ pub const TABLE: &[Param] = &[
         name: "pacing",
         takes: "\"gentle\", \"full\", { rows_per_second = N } or { duty_cycle = SHARE }",
         default: "\"gentle\"",
-        help: "Batches of about 5 ms, in slices of 1 ms, with as much rest between (or by rate or share), or of 250 ms without rests.",
+        help: "Batches of about 5 ms, in slices of less than 1 ms, with a little more rest between (or by rate or share), or of 250 ms without rests.",
     },
     Param {
         name: "window",

@@ -41,15 +41,16 @@ pub struct Pace {
     commit: Duration,
 }
 
-/// The share of the time that the gentle pace works (`benches/gentle` tells what another share would come to).
-const GENTLE_SHARE: f64 = 0.5;
+/// The share of the time that the gentle pace works. With 0.5 the p99 of an application beside it was 1.6 times its own in
+/// place of 1.5, and it moved 0.41 of a single DELETE in place of 0.35 (`benches/gentle`).
+const GENTLE_SHARE: f64 = 0.45;
 /// How long its batches are to work, in slices: short, since rows stay locked for about twice that.
 const GENTLE_AIM: Duration = Duration::from_millis(5);
 /// The same where commits take longer: as long as they do, or most of the time would be theirs. But no longer than this.
 const GENTLE_AIM_MOST: Duration = Duration::from_millis(50);
-/// How long a slice of a batch works, at least. With a share of one half it is a little more, so that there is rest
-/// enough for as many as the batch has.
-const SLICE: Duration = Duration::from_micros(750);
+/// How long a slice of a batch works, at least. In gentle pace it is a little more, so that there is rest enough for as
+/// many as the batch has.
+const SLICE: Duration = Duration::from_micros(600);
 /// How long the server rests between two: it keeps time in milliseconds.
 const SLICE_REST: Duration = Duration::from_millis(1);
 /// A slice has at least so many rows: each is planned anew where its plan may not be kept, which takes longer than these.
@@ -303,8 +304,8 @@ mod tests {
         };
         let one = (1, Duration::ZERO);
         let each = Duration::from_millis(1);
-        assert!(matches!(of(Pacing::Gentle, 2000.0), ((5..=6, rest), 1) if rest == each));
-        assert!(matches!(of(Pacing::DutyCycle(0.1), 2000.0), ((6, rest), 1) if rest == each));
+        assert!(matches!(of(Pacing::Gentle, 2000.0), ((6..=7, rest), 1) if rest == each));
+        assert!(matches!(of(Pacing::DutyCycle(0.1), 2000.0), ((8, rest), 1) if rest == each));
         assert_eq!(of(Pacing::DutyCycle(0.9), 2000.0).0, one, "the rest is less than the server can keep");
         assert_eq!(of(Pacing::Full, 2000.0).0, one);
         assert_eq!(of(Pacing::Gentle, 0.1).0.0, 4, "1,000 rows, however slow");
@@ -312,9 +313,10 @@ mod tests {
     }
 
     #[test]
-    fn gentle_rests_as_long_as_it_worked() {
-        let time = Duration::from_millis(30);
-        assert_eq!(Pace::new(Pacing::Gentle, Unit::ROW, None).rest_after(1000, time), time);
+    fn gentle_rests_a_little_longer_than_it_worked() {
+        let time = Duration::from_millis(45);
+        let rest = Pace::new(Pacing::Gentle, Unit::ROW, None).rest_after(1000, time);
+        assert_eq!(rest.as_millis(), 55);
         assert_eq!(Pace::new(Pacing::Full, Unit::ROW, None).rest_after(1000, time), Duration::ZERO);
     }
 

@@ -137,7 +137,7 @@ pub enum OnReferenced {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Pacing {
-    /// Batches of about 5 ms in slices of 1 ms, and as much rest between.
+    /// Batches of about 5 ms in slices of less than 1 ms, and a little more rest between.
     #[default]
     Gentle,
     /// Batches of about 250 ms, without rests.
