@@ -110,7 +110,7 @@ mod tests {
 
     #[test]
     fn connection_strings_quote_what_needs_it() {
-        assert_eq!(quote_value("/tmp/sexton-1"), "/tmp/sexton-1");
+        assert_eq!(quote_value("/run/postgresql"), "/run/postgresql");
         assert_eq!(quote_value(r"it's a\b"), r"'it\'s a\\b'");
         assert_eq!(quote_value(""), "''");
         assert_eq!(quote_name(r#"od"d"#), r#""od""d""#);

@@ -42,6 +42,7 @@ mod params;
 mod partitions;
 mod preflight;
 mod pressure;
+mod progress;
 mod referenced;
 mod remove;
 mod report;

@@ -8,7 +8,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::time::Instant;
 use tokio_postgres::Row;
 
@@ -35,9 +35,6 @@ use crate::{
 const FAILURES_MOST: u32 = 10;
 /// How long a read on the way to a range may take at last.
 const READ_MOST: Duration = Duration::from_secs(300);
-/// How often it is said how far a walk is.
-pub(super) const TELL_EVERY: Duration = Duration::from_secs(1);
-
 /// A range, and how much of it to take.
 #[derive(Clone, Copy, Debug)]
 pub struct Step {
@@ -378,24 +375,6 @@ impl<'a> Walk<'a> {
             self.limit = Some(limit);
         }
         Ok(())
-    }
-
-    /// Says how far it is, at most once a second.
-    async fn tell(&mut self, context: &mut RunContext) -> Result<(), Stop> {
-        // A batch that was begun already would have to be taken back for it; after the next one there is none.
-        if self.told.elapsed() < TELL_EVERY || self.planned.is_some() {
-            return Ok(());
-        }
-        self.told = Instant::now();
-        let Cursor { at, end, eligible, .. } = &self.cursor;
-        let own = (self.tally.deleted, self.tally.batches);
-        let (rows, batches) = self.together.as_ref().map_or(own, |together| together.counted());
-        let target = self.cursor.among.as_ref().and_then(|among| among.left.front());
-        let progress = json!({
-            "target": target, "rows": rows, "eligible": eligible, "batches": batches,
-            "walk": at.walk(), "at": at, "end": end, "part": context.part(),
-        });
-        context.progress(&progress).await
     }
 }
 

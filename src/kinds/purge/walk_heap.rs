@@ -7,8 +7,9 @@
 use super::{
     cursor::Range,
     moment::Block,
+    progress::TELL_EVERY,
     statement::Form,
-    walk::{Next, Step, TELL_EVERY, Walk},
+    walk::{Next, Step, Walk},
 };
 
 /// No block of 8 KiB holds more rows than this; for larger ones it is scaled.
