@@ -70,6 +70,9 @@ mod exec;
 // Hooks, `sexton::testing`, resources, what a run is told.
 mod protocol_embedding;
 
+// A batch that is begun behind the commit of the one before, for kinds of one's own.
+mod protocol_ahead;
+
 // Futures dropped after each number of polls, within a kind and around a whole run.
 mod protocol_cancel_safety;
 
